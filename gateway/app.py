@@ -1,0 +1,107 @@
+"""How do the parts become one application? Everything is built here, and every route is listed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from strawberry.extensions import ParserCache, ValidationCache
+
+from gateway.auth import Authenticator, JsonWebTokens
+from gateway.graphql import GraphQLEndpoint
+from gateway.limits import Limits, limits_extension
+from gateway.pages import EXCEPTION_HANDLERS, ROUTES
+from gateway.requests import FollowedRequests
+from gateway.settings import Settings
+from schema.build import Schema, build_schema
+from store.database import Database
+from store.migrate import newest_revision
+
+KEPT_DOCUMENTS = 500
+EVERY_METHOD = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"]
+
+
+def limits_of(settings: Settings) -> Limits:
+    return Limits(
+        max_depth=settings.max_query_depth,
+        max_aliases=settings.max_query_aliases,
+        max_fields=settings.max_query_fields,
+        max_cost=settings.max_query_cost,
+    )
+
+
+def schema_of(settings: Settings) -> Schema:
+    """The schema with the caches and limits of the settings; the limits must come after the validation cache."""
+    return build_schema(
+        [
+            lambda: ParserCache(maxsize=KEPT_DOCUMENTS),
+            lambda: ValidationCache(maxsize=KEPT_DOCUMENTS),
+            limits_extension(limits_of(settings)),
+        ]
+    )
+
+
+def json_web_tokens_of(settings: Settings) -> JsonWebTokens | None:
+    if settings.jwt_key is None:
+        return None
+    return JsonWebTokens(
+        settings.jwt_algorithm,
+        settings.jwt_key.get_secret_value(),
+        settings.jwt_issuer,
+        settings.jwt_audience,
+    )
+
+
+def build_app(settings: Settings, database_url: str, now: Callable[[], datetime]) -> Starlette:
+    """The ASGI application over the database at `database_url`; it closes its connections when it ends."""
+    database = Database(database_url, pool_size=settings.database_pool_size, command_timeout=settings.statement_timeout)
+    endpoint = GraphQLEndpoint(
+        schema_of(settings),
+        database,
+        Authenticator(database, json_web_tokens_of(settings), now),
+        max_body_bytes=settings.max_body_bytes,
+        max_query_tokens=settings.max_query_tokens,
+    )
+    newest = newest_revision()
+
+    async def graphql(request: Request) -> Response:
+        return await endpoint(request)
+
+    async def alive(_request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def ready(_request: Request) -> Response:
+        try:
+            revision = await database.ping()
+        except (DBAPIError, PoolTimeoutError, OSError):
+            return JSONResponse({"status": "the database cannot be reached"}, 503)
+        if revision != newest:
+            return JSONResponse({"status": "the database is not migrated"}, 503)
+        return JSONResponse({"status": "ok"})
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        await database.close()
+
+    app = Starlette(
+        routes=[
+            Route("/graphql", graphql, methods=EVERY_METHOD),
+            Route("/healthz", alive),
+            Route("/readyz", ready),
+            *ROUTES,
+        ],
+        middleware=[Middleware(FollowedRequests)],
+        exception_handlers=EXCEPTION_HANDLERS,
+        lifespan=lifespan,
+    )
+    app.state.database = database
+    return app

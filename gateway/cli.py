@@ -1,0 +1,239 @@
+"""What can be done from a terminal? `campaign-gateway serve | migrate | seed | token | schema | doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ipaddress
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+from pydantic import ValidationError
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from gateway.app import build_app
+from gateway.auth import hashed, new_token
+from gateway.demo import demo_tokens, welcome
+from gateway.logging import configure_logging
+from gateway.settings import Settings
+from schema.build import build_schema
+from store.checkup import examine
+from store.database import owner_transaction
+#from store.demo import AlreadySeeded, Size, is_seeded, seed
+from store.embedded import EmbeddedServerError, default_data_directory, embedded_server
+from store.migrate import ensure_database, migrate
+from store.models import TokenScope
+from store.tokens import TokenRecord, UnknownUser, store_token
+
+DATABASE_NAME = "campaigns"
+DEMO_SEED = 1
+KEEP_ALIVE_SECONDS = 75
+SHUTDOWN_SECONDS = 10
+
+
+class Refused(Exception):
+    """The command cannot be carried out; the message is for the person who typed it."""
+
+
+def say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def data_directory(settings: Settings) -> Path:
+    default = default_data_directory(root=os.geteuid() == 0, home=Path.home())
+    found = (settings.data_dir or default).expanduser().resolve()
+    found.mkdir(parents=True, exist_ok=True)
+    return found
+
+
+@contextmanager
+def database_url(settings: Settings) -> Iterator[str]:
+    """The URL of the database that the settings name, or of the embedded one, which runs as long as this lasts."""
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    with embedded_server(data_directory(settings) / "postgres", log=say) as server:
+        asyncio.run(ensure_database(server.url("postgres"), DATABASE_NAME))
+        yield server.url(DATABASE_NAME)
+
+
+def serve(settings: Settings, arguments: argparse.Namespace) -> None:
+    if arguments.demo and not is_loopback(settings.host):
+        raise Refused("--demo makes tokens that anyone may read here: it serves on a loopback address only.")
+    with database_url(settings) as url, listening_socket(settings) as listener:
+        asyncio.run(migrate(url))
+        address = f"http://{settings.host}:{listener.getsockname()[1]}"
+        if arguments.demo:
+            say(demo(settings, url, address))
+        app = build_app(settings, url, now=lambda: datetime.now(UTC))
+        config = uvicorn.Config(
+            app,
+            loop="uvloop",
+            http="httptools",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+        say(f"Serving on {address}")
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+@contextmanager
+def listening_socket(settings: Settings) -> Iterator[socket.socket]:
+    """Bound before anything else is started, so that a taken port is said at once."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, settings.port))
+        except OSError as error:
+            raise Refused(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}.") from None
+        yield listener
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def demo(settings: Settings, url: str, address: str) -> str:
+    """Makes the demo data unless it is there; what to show for it."""
+    directory = data_directory(settings)
+    if not asyncio.run(is_seeded(url)):
+        make_data(url, Size.SMALL, DEMO_SEED, directory / "files")
+    path = directory / "demo-tokens.json"
+    return welcome(address, asyncio.run(demo_tokens(url, path, datetime.now(UTC))), path)
+
+
+def make_data(url: str, size: Size, seed_number: int, files: Path) -> None:
+    def write_file(key: str, content: bytes) -> None:
+        path = files / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+    columns = (TextColumn("{task.description:20}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns) as bars:
+        tasks = {}
+
+        def progress(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        now = datetime.now(UTC)
+        asyncio.run(seed(url, size, seed=seed_number, now=now, write_file=write_file, progress=progress))
+
+
+def run_migrate(settings: Settings, _arguments: argparse.Namespace) -> None:
+    with database_url(settings) as url:
+        asyncio.run(migrate(url))
+        say("The database is at the newest revision.")
+
+
+def run_seed(settings: Settings, arguments: argparse.Namespace) -> None:
+    with database_url(settings) as url:
+        asyncio.run(migrate(url))
+        make_data(url, Size(arguments.size), arguments.seed, data_directory(settings) / "files")
+
+
+def run_token(settings: Settings, arguments: argparse.Namespace) -> None:
+    token = new_token(secrets.token_hex)
+    record = TokenRecord(
+        token.id,
+        hashed(token.secret),
+        arguments.name,
+        scopes_of(arguments.scopes),
+        datetime.now(UTC) + timedelta(days=arguments.days),
+    )
+
+    async def keep(url: str) -> None:
+        async with owner_transaction(url) as connection:
+            await store_token(connection, arguments.user, record)
+
+    with database_url(settings) as url:
+        asyncio.run(keep(url))
+    print(token)
+
+
+def scopes_of(names: str) -> list[TokenScope]:
+    try:
+        return [TokenScope(name.strip().upper()) for name in names.split(",")]
+    except ValueError:
+        known = ", ".join(scope.lower() for scope in TokenScope)
+        raise Refused(f"--scopes takes some of {known}, separated by commas.") from None
+
+
+def run_schema(_settings: Settings, _arguments: argparse.Namespace) -> None:
+    print(build_schema().as_str())
+
+
+def run_doctor(settings: Settings, _arguments: argparse.Namespace) -> None:
+    with database_url(settings) as url:
+        findings = asyncio.run(examine(url))
+    for finding in findings:
+        print(finding)
+    if not all(finding.good for finding in findings):
+        raise Refused("Something is not as it should be.")
+
+
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser("campaign-gateway", description="GraphQL over marketing campaigns.")
+    commands = found.add_subparsers(required=True, metavar="command")
+
+    def command(name: str, run: Callable[[Settings, argparse.Namespace], None], help: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=help, description=help)
+        made.set_defaults(run=run)
+        return made
+
+    serving = command("serve", serve, "Migrate, then serve GraphQL and GraphiQL.")
+    serving.add_argument("--demo", action="store_true", help="make demo data and tokens; loopback only")
+    command("migrate", run_migrate, "Bring the database to the newest revision.")
+    seeding = command("seed", run_seed, "Fill an empty database with demo data.")
+    seeding.add_argument("--size", choices=[size.value for size in Size], default=Size.SMALL.value)
+    seeding.add_argument("--seed", type=int, default=DEMO_SEED, help="the same number makes the same data")
+    token = command("token", run_token, "Make a personal access token for a user and print it once.")
+    token.add_argument("--user", type=int, required=True, help="the user's databaseId")
+    token.add_argument("--name", default="Command line", help="what the token is for")
+    token.add_argument("--scopes", default="read", help="read,write,send,export")
+    token.add_argument("--days", type=int, default=90, help="how long it lives")
+    command("schema", run_schema, "Print the schema in GraphQL's definition language.")
+    command("doctor", run_doctor, "Check what the gateway needs and say what is missing.")
+    return found
+
+
+def terminate(_number: int, _frame: FrameType | None) -> None:
+    """SIGTERM leaves by an exception, so that everything that was started is stopped."""
+    raise SystemExit(143)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status: 0 done, 1 refused (with the reason on standard error), 130 interrupted."""
+    given = parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        settings = Settings()
+        configure_logging(settings.log_level)
+        given.run(settings, given)
+    except ValidationError as error:
+        for problem in error.errors():
+            say(f"{'_'.join(map(str, problem['loc'])).upper() or 'Settings'}: {problem['msg']}")
+        return 1
+    except (Refused, EmbeddedServerError, AlreadySeeded, UnknownUser) as error:
+        say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0

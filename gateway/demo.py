@@ -1,0 +1,111 @@
+"""What does a newcomer need to try the gateway? Demo data, a token for each role, and something to paste."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.auth import hashed, new_token
+from store.database import owner_transaction
+from store.models import TokenScope
+from store.tokens import RoleHolder, TokenRecord, count_working, role_holders, store_token
+
+# The demo data numbers its companies from 1.
+COMPANIES = (1, 2)
+LIFE = timedelta(days=365)
+TOKEN_NAME = "Demo"
+QUERY = """\
+query Campaigns {
+  campaigns(first: 5) {
+    totalCount
+    nodes {
+      name type status
+      user { firstName lastName }
+      template { title }
+      recipients(first: 2) { totalCount nodes { status contact { firstName lastName } } }
+    }
+  }
+}"""
+
+
+@dataclass(frozen=True)
+class DemoToken:
+    company: str
+    role: str
+    email: str
+    token: str
+
+
+async def demo_tokens(url: str, path: Path, now: datetime) -> list[DemoToken]:
+    """A token for each role in each company: those of the file where they still work, new ones otherwise.
+
+    `url` signs in as the owner of the tables. The file is readable by its owner alone.
+    """
+    async with owner_transaction(url) as connection:
+        kept = await kept_tokens(connection, path)
+        if kept:
+            return kept
+        made = []
+        for company_id in COMPANIES:
+            for holder in await role_holders(connection, company_id):
+                made.append(await made_for(connection, holder, now + LIFE))
+        write_private(path, json.dumps([asdict(token) for token in made], indent=2) + "\n")
+        return made
+
+
+async def made_for(connection: AsyncConnection, holder: RoleHolder, expires_at: datetime) -> DemoToken:
+    token = new_token(secrets.token_hex)
+    record = TokenRecord(token.id, hashed(token.secret), TOKEN_NAME, list(TokenScope), expires_at)
+    await store_token(connection, holder.user_id, record)
+    return DemoToken(holder.company, holder.role, holder.email, str(token))
+
+
+async def kept_tokens(connection: AsyncConnection, path: Path) -> list[DemoToken]:
+    """The tokens of the file, if every one of them still works."""
+    if not path.exists():
+        return []
+    tokens = [DemoToken(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+    ids = [token.token.split("_")[1] for token in tokens]
+    working = [await count_working(connection, company_id, ids) for company_id in COMPANIES]
+    return tokens if sum(working) == len(tokens) else []
+
+
+def write_private(path: Path, content: str) -> None:
+    """Never readable by others, not even while it is written; never half."""
+    temporary = path.with_suffix(".new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(content)
+    temporary.replace(path)
+
+
+def welcome(address: str, tokens: Sequence[DemoToken], path: Path) -> str:
+    """What the terminal shows when the demo is ready."""
+    lines = ["", f"GraphiQL:  {address}/#token={tokens[0].token}", "", f"Demo tokens (also in {path}):"]
+    width = max(len(token.company) for token in tokens)
+    lines += [f"  {token.company:{width}}  {token.role:7}  {token.token}" for token in tokens]
+    body = json.dumps({"query": " ".join(QUERY.split())})
+    lines += [
+        "",
+        "A query to paste into GraphiQL:",
+        "",
+        QUERY,
+        "",
+        "or into another terminal:",
+        "",
+        f"curl {address}/graphql -H 'Content-Type: application/json' \\",
+        f"  -H 'Authorization: Bearer {tokens[0].token}' \\",
+        f"  -d '{body}'",
+        "",
+        "Ctrl-C stops everything.",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,63 @@
+"""What may be set from outside? Every environment variable of the gateway, in one frozen object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIN_HS256_KEY_BYTES = 32
+
+
+class Settings(BaseSettings):
+    """Read from the environment, where the names stand in capitals; README.md lists them for operators."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    database_url: SecretStr | None = Field(
+        None,
+        description="The PostgreSQL to use, as postgresql+asyncpg://user:password@host/database; its user owns the"
+        " tables. Without it the gateway starts an embedded PostgreSQL under DATA_DIR.",
+    )
+    data_dir: Path | None = Field(
+        None,
+        description="Where the embedded database, the files and the demo tokens are kept. Default:"
+        " /var/lib/campaign-gateway for root, ~/.campaign-gateway for others.",
+    )
+    host: str = Field("127.0.0.1", description="The address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
+    database_pool_size: int = Field(10, ge=1, le=500, description="How many connections a process may hold.")
+    statement_timeout: float = Field(30, gt=0, le=3600, description="Seconds after which a statement is given up.")
+    max_body_bytes: int = Field(
+        1_000_000, ge=1_000, description="The largest request that is read; a larger one is answered 413."
+    )
+    max_query_tokens: int = Field(5_000, ge=100, description="The longest document, in tokens of GraphQL's grammar.")
+    max_query_depth: int = Field(15, ge=1, description="The deepest nesting of fields.")
+    max_query_aliases: int = Field(100, ge=0, description="The most aliases in one operation.")
+    max_query_fields: int = Field(2_000, ge=1, description="The most fields in one operation.")
+    max_query_cost: int = Field(
+        50_000, ge=1, description="The highest cost of one operation: every field counts 1, lists multiply."
+    )
+    jwt_algorithm: Literal["HS256", "RS256"] = Field(
+        "HS256", description="How JSON web tokens are signed; no other way is accepted."
+    )
+    jwt_key: SecretStr | None = Field(
+        None,
+        description="The shared secret (HS256, 32 bytes or more) or the public key in PEM (RS256). Without it no JSON"
+        " web token is accepted.",
+    )
+    jwt_issuer: str = Field("campaign-gateway", description="The `iss` that a JSON web token must have.")
+    jwt_audience: str = Field("campaign-gateway", description="The `aud` that a JSON web token must have.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="The least serious log line that is written."
+    )
+
+    @model_validator(mode="after")
+    def key_is_long_enough(self) -> Settings:
+        key = self.jwt_key
+        short = key is not None and len(key.get_secret_value().encode()) < MIN_HS256_KEY_BYTES
+        if self.jwt_algorithm == "HS256" and short:
+            raise ValueError(f"JWT_KEY must have at least {MIN_HS256_KEY_BYTES} bytes for HS256")
+        return self

@@ -1,0 +1,89 @@
+"""Which rows may the viewer see?
+
+Every rule is written over bind parameters (`viewer_*`, filled by `store.database.Scope`), so that a statement is
+built and prepared once and serves every viewer. Row security in the database repeats the company's part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import ARRAY, Boolean, ColumnElement, Integer, any_, bindparam, exists, or_
+from sqlalchemy.orm import InstrumentedAttribute
+
+from store.models import Campaign, CampaignScope, Company, DeliveryReport, Export, File, Recipient, Template
+from store.models.base import Owned
+
+Rule = Callable[[], ColumnElement[bool]]
+
+COMPANY_ID = bindparam("viewer_company_id", type_=Integer())
+USER_ID = bindparam("viewer_user_id", type_=Integer())
+SEES_EVERYTHING = bindparam("viewer_sees_everything", type_=Boolean())
+TEAM_IDS = bindparam("viewer_team_ids", type_=ARRAY(Integer()))
+GROUP_IDS = bindparam("viewer_group_ids", type_=ARRAY(Integer()))
+
+
+def of_company(company_id: InstrumentedAttribute[int]) -> ColumnElement[bool]:
+    """The row belongs to the viewer's company."""
+    return company_id == COMPANY_ID
+
+
+def whole_company(table: type[Owned]) -> Rule:
+    """Rows that everyone in the company sees."""
+    return lambda: of_company(table.company_id)
+
+
+def own_company() -> ColumnElement[bool]:
+    return of_company(Company.id)
+
+
+def campaigns() -> ColumnElement[bool]:
+    """Administrators see all; others the global ones, those of their teams and groups, and their own."""
+    return of_company(Campaign.company_id) & or_(
+        SEES_EVERYTHING,
+        Campaign.scope == CampaignScope.GLOBAL,
+        (Campaign.scope == CampaignScope.TEAM) & (Campaign.team_id == any_(TEAM_IDS)),
+        (Campaign.scope == CampaignScope.GROUP) & (Campaign.group_id == any_(GROUP_IDS)),
+        Campaign.user_id == USER_ID,
+    )
+
+
+def templates() -> ColumnElement[bool]:
+    """A template of a team or a group is theirs (and its author's); one of neither is everyone's."""
+    return of_company(Template.company_id) & or_(
+        SEES_EVERYTHING,
+        Template.team_id.is_(None) & Template.group_id.is_(None),
+        Template.team_id == any_(TEAM_IDS),
+        Template.group_id == any_(GROUP_IDS),
+        Template.user_id == USER_ID,
+    )
+
+
+def recipients() -> ColumnElement[bool]:
+    """A recipient and its message are as visible as their campaign."""
+    campaign = exists().where(
+        Campaign.company_id == Recipient.company_id, Campaign.id == Recipient.campaign_id, campaigns()
+    )
+    return of_company(Recipient.company_id) & or_(SEES_EVERYTHING, campaign)
+
+
+def delivery_reports() -> ColumnElement[bool]:
+    """A report is as visible as its campaign."""
+    campaign = exists().where(
+        Campaign.company_id == DeliveryReport.company_id,
+        Campaign.id == DeliveryReport.campaign_id,
+        campaigns(),
+    )
+    return of_company(DeliveryReport.company_id) & or_(SEES_EVERYTHING, campaign)
+
+
+def exports() -> ColumnElement[bool]:
+    """The company's exports, but for those of a campaign that the viewer may not see."""
+    campaign = exists().where(Campaign.company_id == Export.company_id, Campaign.id == Export.campaign_id, campaigns())
+    return of_company(Export.company_id) & or_(SEES_EVERYTHING, Export.campaign_id.is_(None), campaign)
+
+
+def files() -> ColumnElement[bool]:
+    """A file is as visible as the export that it belongs to."""
+    export = exists().where(Export.company_id == File.company_id, Export.file_id == File.id, exports())
+    return of_company(File.company_id) & or_(SEES_EVERYTHING, export)

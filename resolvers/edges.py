@@ -1,0 +1,357 @@
+"""How do the rows of one edge of the graph come, for many parents at once, in one statement?
+
+Every edge is a batch function `fetch(connection, columns, keys, ...) -> rows` and the only source of its data. The
+first column of each row is the parent's key; the columns that were asked for follow under their names. Statements
+are built once for each shape (columns, order, filters present) and kept; the values are bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    FromClause,
+    Integer,
+    Row,
+    Select,
+    Table,
+    Text,
+    and_,
+    any_,
+    bindparam,
+    cast,
+    func,
+    null,
+    select,
+    true,
+    tuple_,
+)
+from sqlalchemy.types import TypeEngine
+
+from resolvers.access import Rule
+from resolvers.global_ids import parse_key
+from resolvers.pages import (
+    DEFAULT_PAGE_SIZE,
+    Cursor,
+    Direction,
+    PageArguments,
+    Sort,
+    SortKind,
+    checked_value,
+    invalid_cursor,
+)
+from resolvers.sources import Source, array_of
+from store.database import Reader
+from store.models import Base
+
+Rows = Sequence[Row[tuple[object, ...]]]
+Columns = tuple[str, ...]
+Condition = Callable[[BindParameter[object]], ColumnElement[bool]]
+
+KEPT_STATEMENTS = 512
+PARENT_KEY = "parent_key"
+
+
+def as_given(value: object) -> object:
+    return value
+
+
+@dataclass(frozen=True)
+class Link:
+    """A table between parent and child; `parent` and `child` name its columns."""
+
+    table: type[Base]
+    parent: str
+    child: str
+
+
+@dataclass(frozen=True)
+class Filter:
+    """One way to narrow a list; what the client gave is prepared, then bound as `type`."""
+
+    type: TypeEngine[object]
+    condition: Condition
+    prepare: Callable[[object], object] = as_given
+
+
+class Edge:
+    """What all edges know: whose column holds the key, which rows they lead to and by which column."""
+
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        *,
+        key: str,
+        child_key: str,
+        link: Link | None = None,
+        parent_decides: bool = False,
+        where: Rule | None = None,
+    ) -> None:
+        """`name` is `Type.field`. `key` is the parent's column, `child_key` the child's (or the link's target).
+
+        `parent_decides`: a parent that may be seen shows all its children, so only the company is checked again.
+        """
+        self.name = name
+        self.source = source
+        self.key = key
+        self.child_key = child_key
+        self.link = link
+        self.where = where
+        self._rule = source.inherited if parent_decides else source.visible
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name})"
+
+    def visible(self) -> ColumnElement[bool]:
+        return self._rule() if self.where is None else and_(self._rule(), self.where())
+
+    def rows(self) -> FromClause:
+        """The rows to select from, with the link joined where there is one."""
+        if self.link is None:
+            return self.source.rows
+        link = self.link_table()
+        child = self.source.columns[self.child_key]
+        same = and_(link.c.company_id == self.source.table.c.company_id, link.c[self.link.child] == child)
+        return self.source.rows.join(link, same)
+
+    def key_column(self) -> ColumnElement[object]:
+        """The column that is compared with the parents' keys."""
+        return self.source.columns[self.child_key] if self.link is None else self.link_table().c[self.link.parent]
+
+    def link_table(self) -> Table:
+        assert self.link is not None
+        assert isinstance(self.link.table.__table__, Table)
+        return self.link.table.__table__
+
+    def selected(self, columns: Columns) -> list[ColumnElement[object]]:
+        return [self.source.columns[name].label(name) for name in columns]
+
+
+class One(Edge):
+    """The one row, if any, whose `child_key` is the parent's `key`."""
+
+    def __init__(self, name: str, source: Source, *, key: str, child_key: str | None = None) -> None:
+        super().__init__(name, source, key=key, child_key=child_key or source.key)
+        self._statement = lru_cache(KEPT_STATEMENTS)(self._build)
+
+    async def fetch(self, connection: Reader, columns: Columns, keys: Sequence[object]) -> Rows:
+        return await connection.rows(self._statement(columns), {"keys": list(keys)})
+
+    def _build(self, columns: Columns) -> Select[tuple[object, ...]]:
+        key = self.key_column()
+        keys = bindparam("keys", type_=array_of(key))
+        return (
+            select(key.label(PARENT_KEY), *self.selected(columns))
+            .select_from(self.rows())
+            .where(self.visible(), key == any_(keys))
+        )
+
+
+class Many(Edge):
+    """All rows of each parent, in one order; for lists that are short by their nature."""
+
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        *,
+        key: str,
+        child_key: str,
+        order: Sequence[ColumnElement[object]],
+        link: Link | None = None,
+        parent_decides: bool = False,
+        where: Rule | None = None,
+    ) -> None:
+        super().__init__(
+            name,
+            source,
+            key=key,
+            child_key=child_key,
+            link=link,
+            parent_decides=parent_decides,
+            where=where,
+        )
+        self.order = order
+        self._statement = lru_cache(KEPT_STATEMENTS)(self._build)
+
+    async def fetch(self, connection: Reader, columns: Columns, keys: Sequence[object]) -> Rows:
+        return await connection.rows(self._statement(columns), {"keys": list(keys)})
+
+    def _build(self, columns: Columns) -> Select[tuple[object, ...]]:
+        key = self.key_column()
+        keys = bindparam("keys", type_=array_of(key))
+        return (
+            select(key.label(PARENT_KEY), *self.selected(columns))
+            .select_from(self.rows())
+            .where(self.visible(), key == any_(keys))
+            .order_by(*self.order)
+        )
+
+
+@dataclass(frozen=True)
+class PageShape:
+    """What decides the text of a page's statement; everything else is bound."""
+
+    columns: Columns
+    order: str
+    direction: Direction
+    backward: bool
+    after: bool
+    before: bool
+    filters: tuple[str, ...]
+    rows: bool
+    total: bool
+
+
+class Paged(Edge):
+    """A page of each parent's rows: lateral to the parents' keys, so one statement serves them all."""
+
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        *,
+        key: str,
+        child_key: str,
+        sorts: Mapping[str, Sort],
+        order: str,
+        direction: Direction = Direction.ASC,
+        filters: Mapping[str, Filter] | None = None,
+        link: Link | None = None,
+        parent_decides: bool = False,
+        where: Rule | None = None,
+        page_size: int = DEFAULT_PAGE_SIZE,
+    ) -> None:
+        """`order` and `direction` hold where the client names none; `sorts` and `filters` are what it may name."""
+        super().__init__(
+            name,
+            source,
+            key=key,
+            child_key=child_key,
+            link=link,
+            parent_decides=parent_decides,
+            where=where,
+        )
+        self.sorts = sorts
+        self.order = order
+        self.direction = direction
+        self.filters = filters or {}
+        self.page_size = page_size
+        self._statement = lru_cache(KEPT_STATEMENTS)(self._build)
+
+    async def fetch(
+        self, connection: Reader, columns: Columns, keys: Sequence[object], arguments: PageArguments
+    ) -> Rows:
+        """At most `size + 1` rows a parent, the last telling that there are more.
+
+        After the parent's key come `sort_key`, `sort_value`, `total` (each where asked for), then the columns. A
+        parent without rows still has a row with its total, and null as the sort key.
+        """
+        shape = PageShape(
+            columns=columns,
+            order=arguments.order,
+            direction=arguments.direction,
+            backward=arguments.backward,
+            after=arguments.after is not None,
+            before=arguments.before is not None,
+            filters=tuple(name for name, _ in arguments.filters),
+            rows=arguments.rows,
+            total=arguments.total,
+        )
+        parameters: dict[str, object] = {"keys": list(keys)}
+        parameters.update({f"filter_{name}": value_of(value) for name, value in arguments.filters})
+        if arguments.rows:
+            parameters.update({"limit": arguments.size + 1, "offset": arguments.offset})
+            parameters.update(self._cursor_parameters("after", arguments.after, arguments))
+            parameters.update(self._cursor_parameters("before", arguments.before, arguments))
+        return await connection.rows(self._statement(shape), parameters)
+
+    def check(self, arguments: PageArguments, parent: object) -> None:
+        """Raises INVALID_CURSOR unless the cursors were given out by this list of this parent in this order."""
+        order = f"{arguments.order} {arguments.direction}"
+        for cursor in (arguments.after, arguments.before):
+            if cursor is not None and (cursor.edge, cursor.parent, cursor.order) != (
+                self.name,
+                str(parent),
+                order,
+            ):
+                raise invalid_cursor()
+
+    def _cursor_parameters(self, side: str, cursor: Cursor | None, arguments: PageArguments) -> dict[str, object]:
+        if cursor is None:
+            return {}
+        sort = self.sorts[arguments.order]
+        key = parse_key(self.source.key_kind, cursor.key)
+        if key is None:
+            raise invalid_cursor()
+        value = checked_value(sort.kind, cursor.value)
+        return {f"{side}_key": key} if value is None else {f"{side}_key": key, f"{side}_value": value}
+
+    def _build(self, shape: PageShape) -> Select[tuple[object, ...]]:
+        key = self.key_column()
+        keys = func.unnest(bindparam("keys", type_=array_of(key))).table_valued(PARENT_KEY).render_derived("keys")
+        parent = keys.c[PARENT_KEY]
+        wanted = and_(
+            self.visible(),
+            key == parent,
+            *(self._condition(name) for name in shape.filters),
+        )
+        selected: list[ColumnElement[object]] = [parent.label(PARENT_KEY)]
+        source: FromClause = keys
+        if shape.rows:
+            page = self._page(shape, wanted).lateral("page")
+            selected += [page.c.sort_key, page.c.sort_value]
+            source = source.join(page, true(), isouter=True)
+        if shape.total:
+            count = select(func.count().label("total")).select_from(self.rows()).where(wanted).lateral("count")
+            selected.append(count.c.total)
+            source = source.join(count, true())
+        if shape.rows:
+            selected += [page.c[name] for name in shape.columns]
+        return select(*selected).select_from(source)
+
+    def _page(self, shape: PageShape, wanted: ColumnElement[bool]) -> Select[tuple[object, ...]]:
+        sort = self.sorts[shape.order]
+        key = self.source.columns[self.source.key]
+        by_key_alone = sort.kind is SortKind.KEY
+        ordered = [key] if by_key_alone else [sort.expression, key]
+        falling = shape.direction is Direction.DESC
+        if shape.after:
+            wanted = and_(wanted, self._beyond("after", sort, greater=not falling))
+        if shape.before:
+            wanted = and_(wanted, self._beyond("before", sort, greater=falling))
+        return (
+            select(
+                key.label("sort_key"),
+                (null() if by_key_alone else cast(sort.expression, Text)).label("sort_value"),
+                *self.selected(shape.columns),
+            )
+            .select_from(self.rows())
+            .where(wanted)
+            .order_by(*(column.desc() if falling != shape.backward else column.asc() for column in ordered))
+            .limit(bindparam("limit", type_=Integer()))
+            .offset(bindparam("offset", type_=Integer()))
+        )
+
+    def _beyond(self, side: str, sort: Sort, *, greater: bool) -> ColumnElement[bool]:
+        key = self.source.columns[self.source.key]
+        place: ColumnElement[object] = bindparam(f"{side}_key", type_=key.type)
+        if sort.kind is not SortKind.KEY:
+            value = cast(bindparam(f"{side}_value", type_=Text()), sort.expression.type)
+            here, there = tuple_(sort.expression, key), tuple_(value, place)
+            return here > there if greater else here < there
+        return key > place if greater else key < place
+
+    def _condition(self, name: str) -> ColumnElement[bool]:
+        known = self.filters[name]
+        return known.condition(bindparam(f"filter_{name}", type_=known.type))
+
+
+def value_of(value: object) -> object:
+    """Lists travel as tuples, so that arguments can be hashed; the driver wants lists."""
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,26 @@
+"""How is a text that people search for compared with a column?"""
+
+from __future__ import annotations
+
+from sqlalchemy import BindParameter, ColumnElement
+from sqlalchemy.orm import InstrumentedAttribute
+
+from resolvers.errors import ClientError, ErrorCode
+
+MAX_SEARCH_LENGTH = 200
+
+
+def containing(column: InstrumentedAttribute[str], words: BindParameter[object]) -> ColumnElement[bool]:
+    """The (lower-case) column contains the text; trigram indexes serve this form where the server has them."""
+    return column.like(words, escape="\\")
+
+
+def like_pattern(words: object) -> str:
+    """The pattern of a text that may stand anywhere; its `%`, `_` and `\\` are plain characters."""
+    text = str(words).strip()
+    if len(text) > MAX_SEARCH_LENGTH:
+        raise ClientError(ErrorCode.BAD_USER_INPUT, f"`search` takes at most {MAX_SEARCH_LENGTH} characters.")
+    if "\x00" in text:
+        raise ClientError(ErrorCode.BAD_USER_INPUT, "`search` holds a character that no text here can hold.")
+    escaped = text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"

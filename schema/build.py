@@ -1,0 +1,36 @@
+"""How do the types become one schema, which errors may a client read, and what is logged of the others?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import strawberry
+from graphql import GraphQLError
+from strawberry.extensions import SchemaExtension
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types import ExecutionContext
+
+# Imported for what they register: the types that edges lead to by name.
+from schema import campaigns, contacts, exports, people, recipients, settings, templates
+from schema.query import Query
+from schema.registry import OBJECT_TYPES
+from schema.scalars import SCALARS
+
+TYPE_MODULES = (campaigns, contacts, exports, people, recipients, settings, templates)
+
+
+class Schema(strawberry.Schema):
+    """Strawberry's schema, silent: errors are reported where they are masked, once, without people's data."""
+
+    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
+        """Strawberry would log each error with its original text."""
+
+
+def build_schema(extensions: Sequence[Callable[[], SchemaExtension]] = ()) -> Schema:
+    """The schema of the gateway, with the given extensions made anew for each operation."""
+    return Schema(
+        query=Query,
+        types=list(OBJECT_TYPES.values()),
+        extensions=list(extensions),
+        config=StrawberryConfig(scalar_map=SCALARS),
+    )

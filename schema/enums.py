@@ -1,0 +1,257 @@
+"""What do the values of the enums mean? Their descriptions, for the people in GraphiQL."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import strawberry
+from strawberry.types.enum import StrawberryEnumDefinition
+
+from resolvers.pages import Direction
+from store.models import (
+    CampaignScope,
+    CampaignStatus,
+    CampaignType,
+    ContactStatus,
+    DeliveryStatus,
+    DistributionStrategy,
+    ExportFormat,
+    ExportKind,
+    ExportStatus,
+    FieldOwner,
+    FieldType,
+    Role,
+    TemplateType,
+    TokenScope,
+)
+
+
+class CampaignOrderField(StrEnum):
+    CREATED_AT = "CREATED_AT"
+    UPDATED_AT = "UPDATED_AT"
+    NAME = "NAME"
+    SEND_AT = "SEND_AT"
+    SENT_AT = "SENT_AT"
+
+
+class TemplateOrderField(StrEnum):
+    TITLE = "TITLE"
+    CREATED_AT = "CREATED_AT"
+    UPDATED_AT = "UPDATED_AT"
+
+
+class ContactOrderField(StrEnum):
+    CREATED_AT = "CREATED_AT"
+    UPDATED_AT = "UPDATED_AT"
+    NAME = "NAME"
+    LATEST_ACTIVITY_AT = "LATEST_ACTIVITY_AT"
+
+
+class UserOrderField(StrEnum):
+    NAME = "NAME"
+    CREATED_AT = "CREATED_AT"
+
+
+class ContactListOrderField(StrEnum):
+    NAME = "NAME"
+    CREATED_AT = "CREATED_AT"
+
+
+class NameOrderField(StrEnum):
+    NAME = "NAME"
+
+
+class ContactFieldOrderField(StrEnum):
+    SORT_ORDER = "SORT_ORDER"
+
+
+class RecipientOrderField(StrEnum):
+    ID = "ID"
+
+
+class DeliveryReportOrderField(StrEnum):
+    OCCURRED_AT = "OCCURRED_AT"
+
+
+class ExportOrderField(StrEnum):
+    CREATED_AT = "CREATED_AT"
+
+
+def describe(enum: type[StrEnum], description: str, deprecated: dict[str, str] | None = None, **values: str) -> None:
+    """Makes an enum a GraphQL enum; every value must be described."""
+    strawberry.enum(enum, description=description)
+    definition = vars(enum)["__strawberry_definition__"]
+    assert isinstance(definition, StrawberryEnumDefinition)
+    for value in definition.values:
+        value.description = values[value.name]
+        value.deprecation_reason = (deprecated or {}).get(value.name)
+
+
+CREATED = "When the row was made."
+UPDATED = "When the row was last changed."
+
+describe(Direction, "Which end of an order comes first.", ASC="The smallest first.", DESC="The largest first.")
+describe(
+    Role,
+    "What a user may see and do in the company.",
+    ADMIN="Everything in the company.",
+    MANAGER="What belongs to the user's teams and groups, and everything global.",
+    MEMBER="What is the user's own or their teams', and everything global.",
+)
+describe(
+    TokenScope,
+    "What a token lets its holder do.",
+    READ="Query the company's data.",
+    WRITE="Create, change and delete.",
+    SEND="Send campaigns and test mails.",
+    EXPORT="Export data to files and download them.",
+)
+describe(
+    CampaignType,
+    "How a campaign reaches people.",
+    EMAIL="By e-mail.",
+    LETTER="By letters, made as PDF files.",
+    TELEPHONE="By calls: tasks for users.",
+)
+describe(
+    TemplateType,
+    "What a template is for.",
+    EMAIL="E-mails.",
+    LETTER="Letters; the template has margins.",
+)
+describe(
+    CampaignScope,
+    "Who sees a campaign.",
+    GLOBAL="Everyone in the company.",
+    GROUP="The teams of one group.",
+    TEAM="One team.",
+    PERSONAL="Its author (and administrators).",
+)
+describe(
+    CampaignStatus,
+    "Where a campaign is in its life.",
+    {"SENT": "Use COMPLETED. Removal: 2027-11-01."},
+    DRAFT="Not approved, or nothing is scheduled.",
+    PENDING="Approved and scheduled, not sent yet.",
+    SENDING="On its way to its recipients.",
+    COMPLETED="Sent.",
+    FAILED="Nobody could be reached.",
+    CANCELED="Stopped before or while it was sent.",
+    SENT="The old name of COMPLETED; accepted in filters, never answered.",
+)
+describe(
+    DistributionStrategy,
+    "How the tasks of a campaign are shared out.",
+    DISTRIBUTE="In turn to each of the given users.",
+    RESPONSIBLE_USER="To the contact's own user; in turn to the given users where there is none.",
+)
+describe(
+    DeliveryStatus,
+    "How far a message has come.",
+    QUEUED="Waiting to be sent.",
+    SENDING="Being handed over.",
+    SENT="Handed over to the mail server.",
+    DELIVERED="Accepted for the recipient.",
+    DEFERRED="Put off by the receiving server; it is tried again.",
+    BOUNCED="Returned by the receiving server.",
+    FAILED="Given up.",
+    UNSUBSCRIBED="The recipient withdrew their consent by this message.",
+    UNKNOWN="Handed over with no answer: perhaps sent, and never sent again by itself.",
+)
+describe(
+    ContactStatus,
+    "How a contact stands to the company.",
+    LEAD="Has shown interest.",
+    OPPORTUNITY="Something may be sold.",
+    CUSTOMER="Has bought.",
+)
+describe(
+    FieldOwner,
+    "Whose field it is.",
+    CONTACT="A field of contacts.",
+    ACCOUNT="A field of accounts.",
+)
+describe(
+    FieldType,
+    "What a field holds.",
+    TEXT="A text.",
+    DATE="A calendar day, as an ISO 8601 text.",
+    INTEGER="A whole number.",
+    NUMBER="A number.",
+    BOOLEAN="Yes or no.",
+    SINGLE_CHOICE="One of the field's choices.",
+    MULTIPLE_CHOICE="Any of the field's choices, as a list.",
+)
+describe(
+    ExportKind,
+    "What an export holds.",
+    CONTACTS="Contacts with all their fields.",
+    DELIVERY_REPORTS="What became of messages.",
+    CAMPAIGN_RECIPIENTS="The recipients of one campaign.",
+    MAILING="Names and addresses for a mail merge.",
+    LETTERS="The letters of one campaign.",
+)
+describe(
+    ExportFormat,
+    "How an export is written.",
+    CSV="Comma-separated values (RFC 4180).",
+    XLSX="An Excel workbook.",
+    JSONL="A JSON object on each line.",
+    ZIP="A ZIP archive of PDF files; letters only.",
+)
+describe(
+    ExportStatus,
+    "How far an export is.",
+    PENDING="Waiting for a worker.",
+    RUNNING="Being written.",
+    COMPLETED="Written; the file can be had until it expires.",
+    FAILED="Given up; `error` says why.",
+    EXPIRED="Written once, but the file's life is over.",
+    CANCELING="Asked to stop, still running.",
+    CANCELED="Stopped.",
+)
+describe(
+    CampaignOrderField,
+    "What a list of campaigns may be sorted by.",
+    CREATED_AT=CREATED,
+    UPDATED_AT=UPDATED,
+    NAME="The name, without regard to case.",
+    SEND_AT="When it is to be sent; campaigns without a time count as the latest.",
+    SENT_AT="When it was sent; campaigns not sent yet count as the latest.",
+)
+describe(
+    TemplateOrderField,
+    "What a list of templates may be sorted by.",
+    TITLE="The title, without regard to case.",
+    CREATED_AT=CREATED,
+    UPDATED_AT=UPDATED,
+)
+describe(
+    ContactOrderField,
+    "What a list of contacts may be sorted by.",
+    CREATED_AT=CREATED,
+    UPDATED_AT=UPDATED,
+    NAME="Last name, then first name, without regard to case.",
+    LATEST_ACTIVITY_AT="The latest activity; contacts without any count as the latest.",
+)
+describe(
+    UserOrderField,
+    "What a list of users may be sorted by.",
+    NAME="Last name, then first name, without regard to case.",
+    CREATED_AT=CREATED,
+)
+describe(
+    ContactListOrderField,
+    "What the contact lists may be sorted by.",
+    NAME="The name, without regard to case.",
+    CREATED_AT=CREATED,
+)
+describe(NameOrderField, "What a list of named things may be sorted by.", NAME="The name, without regard to case.")
+describe(
+    ContactFieldOrderField,
+    "What the fields may be sorted by.",
+    SORT_ORDER="The place that the company gave them.",
+)
+describe(RecipientOrderField, "What recipients and messages may be sorted by.", ID="The order they were made in.")
+describe(DeliveryReportOrderField, "What reports may be sorted by.", OCCURRED_AT="When it happened.")
+describe(ExportOrderField, "What exports may be sorted by.", CREATED_AT="When the export was asked for.")

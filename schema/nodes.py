@@ -1,0 +1,74 @@
+"""How is any object found by its global id? (Relay's global object identification specification)"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import Any
+
+import strawberry
+from graphql import GraphQLAbstractType, GraphQLError, GraphQLObjectType, GraphQLResolveInfo
+
+from resolvers import global_ids
+from resolvers.edges import One
+from resolvers.errors import ClientError, ErrorCode
+from resolvers.pages import MAX_PAGE_SIZE
+from resolvers.sources import TYPENAME, Source
+from schema.fields import AnyRow, ContextInfo, computed, not_found, raw_info
+from schema.registry import SOURCES
+from schema.selection import selected_columns
+
+
+@strawberry.interface(description="An object that its global id alone finds again.")
+class Node:
+    id: strawberry.ID = strawberry.field(description="The global id; opaque, unique over all types.")
+
+    @classmethod
+    def resolve_type(cls, row: AnyRow, _info: GraphQLResolveInfo, _type: GraphQLAbstractType) -> str:
+        typename: str = row._mapping[TYPENAME]  # noqa: SLF001 - the documented name for it
+        return typename
+
+
+def global_id(source: Source) -> Any:
+    """The `id` of an object type."""
+    return computed(
+        (source.key,),
+        lambda row, _: global_ids.encode(source.typename, getattr(row, source.key)),
+        f"The {source.typename}'s global id; opaque, unique over all types.",
+    )
+
+
+BY_ID: dict[str, One] = {}
+
+
+async def load_node(info: ContextInfo, id: str) -> AnyRow:
+    """The row that a global id names, with the columns selected on its type; raises INVALID_ID or NOT_FOUND."""
+    typename, _ = global_ids.decode(id)
+    source = SOURCES.get(typename)
+    if source is None:
+        raise ClientError(ErrorCode.INVALID_ID, "This is not an id of this API.")
+    key = source.parse(id)
+    raw = raw_info(info)
+    type_ = raw.schema.type_map[typename]
+    assert isinstance(type_, GraphQLObjectType)
+    columns = (*selected_columns(raw, type_, raw.field_nodes), TYPENAME)
+    edge = BY_ID.setdefault(typename, One(f"Query.node:{typename}", source, key=source.key))
+    row: Any = None if key is None else await info.context.load.one(edge, columns, key)
+    if row is None:
+        raise not_found(typename)
+    found: AnyRow = row
+    return found
+
+
+async def load_nodes(info: ContextInfo, ids: Sequence[str]) -> list[AnyRow | GraphQLError]:
+    """The rows of several ids in their order, or the error of each one that names none."""
+    if len(ids) > MAX_PAGE_SIZE:
+        raise ClientError(ErrorCode.BAD_USER_INPUT, f"`ids` takes at most {MAX_PAGE_SIZE} ids.")
+    return list(await asyncio.gather(*(node_or_error(load_node(info, id)) for id in ids)))
+
+
+async def node_or_error(node: Awaitable[AnyRow]) -> AnyRow | GraphQLError:
+    try:
+        return await node
+    except ClientError as error:
+        return error

@@ -1,0 +1,104 @@
+"""What can be asked? The root of every query."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import strawberry
+
+from resolvers import campaigns as campaign_edges
+from resolvers import contacts as contact_edges
+from resolvers import exports as export_edges
+from resolvers import people as people_edges
+from resolvers import settings as settings_edges
+from resolvers import templates as template_edges
+from resolvers.edges import One
+from schema import inputs
+from schema.fields import ContextInfo, connection, named, to_one
+from schema.nodes import Node, load_node, load_nodes
+from schema.registry import annotate
+from store.models import TokenScope
+
+NodeId = Annotated[strawberry.ID, strawberry.argument(description="A global id, as an object's `id` has it.")]
+NodeIds = Annotated[list[strawberry.ID], strawberry.argument(description="Global ids, of any types; at most 100.")]
+CAMPAIGN_BY_ID = One("Query.campaign", campaign_edges.CAMPAIGN, key="id")
+USER_BY_ID = One("Query.user", people_edges.USER, key="id")
+TEMPLATE_BY_ID = One("Query.template", template_edges.TEMPLATE, key="id")
+CONTACT_BY_ID = One("Query.contact", contact_edges.CONTACT, key="id")
+EXPORT_BY_ID = One("Query.export", export_edges.EXPORT, key="id")
+
+
+@strawberry.type(description="Who is asking: the user behind the token.")
+@annotate
+class Viewer:
+    token_scopes: list[TokenScope] = strawberry.field(description="What the token lets its holder do.")
+
+    user = to_one(people_edges.VIEWER_USER, "The user.")
+    company = to_one(people_edges.VIEWER_COMPANY, "The user's company.")
+
+
+@strawberry.type(description="Everything that can be read. What you may not see is as if it were not there.")
+@annotate
+class Query:
+    @strawberry.field(description="Who is asking.")
+    def viewer(self, info: ContextInfo) -> Viewer:
+        viewer: Any = info.context.viewer
+        return viewer
+
+    @strawberry.field(description="The object with this global id; NOT_FOUND where there is none.")
+    def node(self, info: ContextInfo, id: NodeId) -> Node | None:
+        row: Any = load_node(info, id)
+        return row
+
+    @strawberry.field(
+        description="The objects with these global ids, in their order; null and NOT_FOUND for each that is none."
+    )
+    def nodes(self, info: ContextInfo, ids: NodeIds) -> list[Node | None]:
+        rows: Any = load_nodes(info, ids)
+        return rows
+
+    campaign = named(CAMPAIGN_BY_ID, "One campaign.")
+    campaigns = connection(
+        campaign_edges.CAMPAIGNS,
+        "The campaigns that you may see, the newest first.",
+        inputs.CampaignOrder,
+        inputs.CampaignFilter,
+    )
+    user = named(USER_BY_ID, "One user.")
+    users = connection(people_edges.USERS, "The users of the company.", inputs.UserOrder, inputs.UserFilter)
+    teams = connection(people_edges.TEAMS, "The teams of the company.", inputs.NameOrder)
+    groups = connection(people_edges.GROUPS, "The groups of the company.", inputs.NameOrder)
+    template = named(TEMPLATE_BY_ID, "One template.")
+    templates = connection(
+        template_edges.TEMPLATES,
+        "The templates that you may see.",
+        inputs.TemplateOrder,
+        inputs.TemplateFilter,
+    )
+    contact = named(CONTACT_BY_ID, "One contact.")
+    contacts = connection(
+        contact_edges.CONTACTS,
+        "The contacts of the company, the newest first.",
+        inputs.ContactOrder,
+        inputs.ContactFilter,
+    )
+    contact_lists = connection(
+        contact_edges.CONTACT_LISTS, "The contact lists of the company.", inputs.ContactListOrder
+    )
+    contact_fields = connection(
+        contact_edges.CONTACT_FIELDS,
+        "The definitions of the fields that contacts and accounts have.",
+        inputs.ContactFieldOrder,
+        inputs.ContactFieldFilter,
+    )
+    campaign_settings = to_one(settings_edges.COMPANY_SETTINGS, "How the company's campaigns are sent.", nullable=True)
+    export = named(EXPORT_BY_ID, "One export.")
+    exports = connection(
+        export_edges.EXPORTS,
+        "The exports of the company, the newest first.",
+        inputs.ExportOrder,
+        inputs.ExportFilter,
+    )
+    relations_paths = connection(
+        contact_edges.RELATIONS_PATHS, "The paths that tasks can be made on.", inputs.NameOrder
+    )

@@ -1,0 +1,151 @@
+"""How does the code reach the database: as whom, within which company, and who commits?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+
+import orjson
+from sqlalchemy import Executable, Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+
+APPLICATION_ROLE = "campaign_gateway"
+SET_COMPANY = text("SELECT set_config('app.company_id', :company_id, true)")
+
+Parameters = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whose rows may be seen: the company's first, and within it those of one user.
+
+    Its parameters fill the `viewer_*` names that the access rules of every statement are written with, so one
+    statement serves every viewer.
+    """
+
+    company_id: int
+    user_id: int
+    sees_everything: bool
+    team_ids: tuple[int, ...] = ()
+    group_ids: tuple[int, ...] = ()
+
+    def parameters(self) -> dict[str, object]:
+        return {
+            "viewer_company_id": self.company_id,
+            "viewer_user_id": self.user_id,
+            "viewer_sees_everything": self.sees_everything,
+            "viewer_team_ids": list(self.team_ids),
+            "viewer_group_ids": list(self.group_ids),
+        }
+
+
+class Reader:
+    """One read-only snapshot of one company's rows, for one operation.
+
+    The connection is taken at the first statement and given back at the end; statements of sibling fields wait
+    for each other, as a PostgreSQL connection runs one at a time.
+    """
+
+    def __init__(self, engine: AsyncEngine, scope: Scope) -> None:
+        self.scope = scope
+        self._engine = engine
+        self._parameters = scope.parameters()
+        self._stack = AsyncExitStack()
+        self._connection: AsyncConnection | None = None
+        self._turn = asyncio.Lock()
+
+    async def rows(self, statement: Executable, parameters: Parameters) -> Sequence[Row[tuple[object, ...]]]:
+        """The rows of a statement; the viewer's parameters are added to the given ones."""
+        async with self._turn:
+            if self._connection is None:
+                self._connection = await self._open()
+            result = await self._connection.execute(statement, {**parameters, **self._parameters})
+            return result.all()
+
+    async def _open(self) -> AsyncConnection:
+        connection = await self._stack.enter_async_context(self._engine.connect())
+        connection = await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        await connection.execute(SET_COMPANY, {"company_id": str(self.scope.company_id)})
+        return connection
+
+    async def __aenter__(self) -> Reader:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+
+class Database:
+    """A pool of connections that act as the application's role, which row security binds."""
+
+    def __init__(self, url: str, *, pool_size: int = 10, command_timeout: float = 30) -> None:
+        """`url` is SQLAlchemy's (`postgresql+asyncpg://…`); its user must be a member of the application's role.
+
+        `command_timeout`: seconds after which a statement is given up, on both sides.
+        """
+        self.engine = create_async_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=command_timeout,
+            pool_pre_ping=True,
+            # Parameters are people's data: an error's text must not carry them into a log.
+            hide_parameters=True,
+            json_serializer=lambda value: orjson.dumps(value).decode(),
+            json_deserializer=orjson.loads,
+            connect_args={
+                "timeout": 10,
+                "command_timeout": command_timeout,
+                "server_settings": {
+                    "role": APPLICATION_ROLE,
+                    "application_name": "campaign-gateway",
+                    "timezone": "UTC",
+                    "statement_timeout": str(int(command_timeout * 1000)),
+                    "idle_in_transaction_session_timeout": "60000",
+                    # Compiling a plan costs more than these short statements take.
+                    "jit": "off",
+                },
+            },
+        )
+
+    def reading(self, scope: Scope) -> Reader:
+        """Reads within a scope: `async with database.reading(scope) as reader`."""
+        return Reader(self.engine, scope)
+
+    @asynccontextmanager
+    async def writing(self, company_id: int) -> AsyncIterator[AsyncSession]:
+        """One unit of work in one company: committed at the end, rolled back on an error. Nothing else commits."""
+        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+            await session.execute(SET_COMPANY, {"company_id": str(company_id)})
+            yield session
+
+    @asynccontextmanager
+    async def signing_in(self) -> AsyncIterator[AsyncConnection]:
+        """A read-only transaction in which no company is known yet; row security shows nothing until one is named."""
+        async with self.engine.connect() as connection:
+            yield await connection.execution_options(postgresql_readonly=True)
+
+    async def ping(self) -> str | None:
+        """The revision of the schema that the database holds; fails when the database cannot be reached."""
+        async with self.engine.connect() as connection:
+            revision = await connection.scalar(text("SELECT version_num FROM alembic_version"))
+            return None if revision is None else str(revision)
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+@asynccontextmanager
+async def owner_transaction(url: str) -> AsyncIterator[AsyncConnection]:
+    """One transaction as the owner of the tables, for the commands of operators: committed at the end."""
+    engine = create_async_engine(url, hide_parameters=True)
+    try:
+        async with engine.begin() as connection:
+            yield connection
+    finally:
+        await engine.dispose()

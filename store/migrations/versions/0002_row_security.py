@@ -1,0 +1,95 @@
+"""The application's role, row security on the company as the second line, and trigram indexes where they can be."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+APPLICATION_ROLE = "campaign_gateway"
+OWNED_TABLES = (
+    "access_tokens",
+    "accounts",
+    "campaign_messages",
+    "campaign_settings",
+    "campaign_task_users",
+    "campaigns",
+    "contact_list_members",
+    "contact_lists",
+    "contacts",
+    "delivery_reports",
+    "exports",
+    "fields",
+    "files",
+    "groups",
+    "recipients",
+    "relations_paths",
+    "team_members",
+    "teams",
+    "templates",
+    "users",
+)
+# A sub-select is evaluated once a statement; the bare function would be called for every row.
+COMPANY = "(SELECT nullif(current_setting('app.company_id', true), '')::integer)"
+TOKEN = "(SELECT nullif(current_setting('app.token_id', true), ''))"
+USER = "(SELECT nullif(current_setting('app.user_id', true), '')::integer)"
+TRIGRAM_INDEXES = {"campaigns_search_idx": "campaigns", "contacts_search_idx": "contacts"}
+
+
+def upgrade() -> None:
+    create_application_role()
+    for table in (*OWNED_TABLES, "companies"):
+        key = "id" if table == "companies" else "company_id"
+        op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+        op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
+        op.execute(f"CREATE POLICY company ON {table} USING ({key} = {COMPANY}) WITH CHECK ({key} = {COMPANY})")
+    # Before the company is known, a request may read the one token or the one user that it names.
+    op.execute(f"CREATE POLICY sign_in ON access_tokens FOR SELECT USING (id = {TOKEN})")
+    op.execute(f"CREATE POLICY sign_in ON users FOR SELECT USING (id = {USER})")
+    if trigrams_available():
+        op.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+        for name, table in TRIGRAM_INDEXES.items():
+            op.execute(f"CREATE INDEX {name} ON {table} USING gin (search_text gin_trgm_ops)")
+
+
+def create_application_role() -> None:
+    op.execute(
+        f"""
+        DO $$ BEGIN
+            CREATE ROLE {APPLICATION_ROLE} NOLOGIN NOSUPERUSER NOBYPASSRLS;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+        END $$
+        """
+    )
+    op.execute(f"GRANT {APPLICATION_ROLE} TO CURRENT_USER")
+    op.execute(f"GRANT USAGE ON SCHEMA public TO {APPLICATION_ROLE}")
+    op.execute(f"GRANT SELECT ON companies, alembic_version TO {APPLICATION_ROLE}")
+    tables = ", ".join(OWNED_TABLES)
+    op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {APPLICATION_ROLE}")
+    op.execute(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {APPLICATION_ROLE}")
+
+
+def trigrams_available() -> bool:
+    return bool(
+        op.get_bind().scalar(
+            sa.text(
+                "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_trgm')"
+                " AND has_database_privilege(current_database(), 'CREATE')"
+            )
+        )
+    )
+
+
+def downgrade() -> None:
+    for name in TRIGRAM_INDEXES:
+        op.execute(f"DROP INDEX IF EXISTS {name}")
+    op.execute("DROP POLICY sign_in ON access_tokens")
+    op.execute("DROP POLICY sign_in ON users")
+    for table in (*OWNED_TABLES, "companies"):
+        op.execute(f"DROP POLICY company ON {table}")
+        op.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")
+        op.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
+    # The role may serve other databases of the server, so it stays; its rights on this one go.
+    op.execute(f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {APPLICATION_ROLE}")
+    op.execute(f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM {APPLICATION_ROLE}")
+    op.execute(f"REVOKE USAGE ON SCHEMA public FROM {APPLICATION_ROLE}")

@@ -1,0 +1,90 @@
+"""How does a test speak to the gateway? As its users do: HTTP to a real socket, GraphQL in, data out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import httpx
+import uvicorn
+from sqlalchemy import event
+
+from gateway.app import build_app
+from gateway.cli import listening_socket
+from gateway.settings import Settings
+from store.database import Database
+from tests.build import NOW
+
+
+@dataclass
+class Answer:
+    """What came back for an operation."""
+
+    status: int
+    body: Any
+    headers: httpx.Headers
+
+    @property
+    def data(self) -> Any:
+        """The data of an answer that must have no errors."""
+        assert "errors" not in self.body, self.body["errors"]
+        return self.body["data"]
+
+    @property
+    def codes(self) -> list[str]:
+        """`extensions.code` of each error."""
+        return [error["extensions"]["code"] for error in self.body.get("errors", [])]
+
+
+class Gateway:
+    """A running gateway."""
+
+    def __init__(self, http: httpx.AsyncClient, database: Database) -> None:
+        self.http = http
+        self._database = database
+
+    async def ask(
+        self, query: str, token: str | None, variables: Mapping[str, object] | None = None, **more: object
+    ) -> Answer:
+        """One operation, as the holder of the token."""
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        body = {"query": query, "variables": variables, **more}
+        response = await self.http.post("/graphql", json=body, headers=headers)
+        return Answer(response.status_code, response.json(), response.headers)
+
+    @asynccontextmanager
+    async def counting(self) -> AsyncIterator[list[str]]:
+        """The SQL statements that read rows while this lasts; those that set up a transaction do not count."""
+        statements: list[str] = []
+
+        def keep(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            if "set_config" not in statement and "access_tokens" not in statement and "my_teams" not in statement:
+                statements.append(statement)
+
+        engine = self._database.engine.sync_engine
+        event.listen(engine, "before_cursor_execute", keep)
+        try:
+            yield statements
+        finally:
+            event.remove(engine, "before_cursor_execute", keep)
+
+
+@asynccontextmanager
+async def running_gateway(url: str, **settings: Any) -> AsyncIterator[Gateway]:
+    """The gateway on a free port of this machine, over the database at `url`; its clock stands at `NOW`."""
+    chosen = Settings(**{"port": 0, "database_pool_size": 3, "log_level": "ERROR", **settings})
+    with listening_socket(chosen) as listener:
+        app = build_app(chosen, url, now=lambda: NOW)
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with anyio.create_task_group() as tasks, httpx.AsyncClient(base_url=address, timeout=30) as http:
+            tasks.start_soon(server.serve, [listener])
+            while not server.started:
+                await anyio.sleep(0.001)
+            try:
+                yield Gateway(http, app.state.database)
+            finally:
+                server.should_exit = True
