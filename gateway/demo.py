@@ -20,7 +20,7 @@ from store.tokens import RoleHolder, TokenRecord, count_working, role_holders, s
 # The demo data numbers its companies from 1.
 COMPANIES = (1, 2)
 LIFE = timedelta(days=365)
-TOKEN_NAME = "Demo"
+PURPOSE = "Demo"
 QUERY = """\
 query Campaigns {
   campaigns(first: 5) {
@@ -43,42 +43,45 @@ class DemoToken:
     token: str
 
 
-async def demo_tokens(url: str, path: Path, now: datetime) -> list[DemoToken]:
-    """A token for each role in each company: those of the file where they still work, new ones otherwise.
+async def demo_tokens(url: str, kept: Sequence[DemoToken], now: datetime) -> list[DemoToken]:
+    """A token for each role in each company: the kept ones if they all still work, new ones otherwise.
 
-    `url` signs in as the owner of the tables. The file is readable by its owner alone.
+    `url` signs in as the owner of the tables.
     """
     async with owner_transaction(url) as connection:
-        kept = await kept_tokens(connection, path)
-        if kept:
-            return kept
-        made = []
-        for company_id in COMPANIES:
-            for holder in await role_holders(connection, company_id):
-                made.append(await made_for(connection, holder, now + LIFE))
-        write_private(path, json.dumps([asdict(token) for token in made], indent=2) + "\n")
-        return made
+        if await all_work(connection, kept):
+            return list(kept)
+        return [
+            await made_for(connection, holder, now + LIFE)
+            for company_id in COMPANIES
+            for holder in await role_holders(connection, company_id)
+        ]
 
 
 async def made_for(connection: AsyncConnection, holder: RoleHolder, expires_at: datetime) -> DemoToken:
     token = new_token(secrets.token_hex)
-    record = TokenRecord(token.id, hashed(token.secret), TOKEN_NAME, list(TokenScope), expires_at)
+    record = TokenRecord(token.id, hashed(token.secret), PURPOSE, list(TokenScope), expires_at)
     await store_token(connection, holder.user_id, record)
     return DemoToken(holder.company, holder.role, holder.email, str(token))
 
 
-async def kept_tokens(connection: AsyncConnection, path: Path) -> list[DemoToken]:
-    """The tokens of the file, if every one of them still works."""
-    if not path.exists():
-        return []
-    tokens = [DemoToken(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+async def all_work(connection: AsyncConnection, tokens: Sequence[DemoToken]) -> bool:
     ids = [token.token.split("_")[1] for token in tokens]
     working = [await count_working(connection, company_id, ids) for company_id in COMPANIES]
-    return tokens if sum(working) == len(tokens) else []
+    return 0 < len(ids) == sum(working)
 
 
-def write_private(path: Path, content: str) -> None:
+def read_tokens(path: Path) -> list[DemoToken]:
+    """The tokens of the file; none where there is no file, or none that can be read as such."""
+    try:
+        return [DemoToken(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+    except (FileNotFoundError, ValueError, TypeError):
+        return []
+
+
+def write_tokens(path: Path, tokens: Sequence[DemoToken]) -> None:
     """Never readable by others, not even while it is written; never half."""
+    content = json.dumps([asdict(token) for token in tokens], indent=2) + "\n"
     temporary = path.with_suffix(".new")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

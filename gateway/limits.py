@@ -176,7 +176,7 @@ class _LimitsExtension(SchemaExtension):
         yield
 
     def _errors(self, context: ExecutionContext, document: DocumentNode) -> list[GraphQLError]:
-        schema = context.schema._schema  # Strawberry gives no public way to the graphql-core schema.
+        schema = context.schema._schema  # noqa: SLF001 - Strawberry gives no public way to the graphql-core schema.
         errors = context.pre_execution_errors
         if errors is None and context.validation_rules:
             errors = validate_document(schema, document, context.validation_rules)
@@ -322,7 +322,9 @@ class _Walk:
             page_cost=page_cost,
         )
 
-    def _cost(self, node: FieldNode, definition: GraphQLField | None, below: _Tally) -> tuple[int, int]:
+    def _cost(  # noqa: PLR0911 - a kind of field, a return
+        self, node: FieldNode, definition: GraphQLField | None, below: _Tally
+    ) -> tuple[int, int]:
         """Return the cost of a field and, if it is a page's own list, the cost of one item of that page."""
         own = _COUNT_COST if node.name.value == "totalCount" else 1
         if node.selection_set is None:

@@ -6,12 +6,14 @@ that holds the detail. The log gets no statement's parameters: they are people's
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 import structlog
 from graphql import GraphQLError, GraphQLFormattedError, GraphQLSyntaxError
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from resolvers.errors import ErrorCode
@@ -22,15 +24,35 @@ SYNTAX_ERROR = "GRAPHQL_PARSE_FAILED"
 VALIDATION_ERROR = "GRAPHQL_VALIDATION_FAILED"
 INTERNAL_ERROR = "INTERNAL_SERVER_ERROR"
 UNAVAILABLE = "SERVICE_UNAVAILABLE"
+TIMED_OUT = "TIMEOUT"
+MESSAGES = {
+    INTERNAL_ERROR: "Something went wrong.",
+    UNAVAILABLE: "The service is unavailable; try again.",
+    TIMED_OUT: "This took too long; ask for less, or try again later.",
+}
 UNREACHABLE_STATES = ("08", "53", "57P")
+STATEMENT_TIMEOUT_STATE = "57014"
+PROJECT = Path(__file__).parent.parent
+OWN_CODE = tuple(f"{PROJECT / layer}{os.sep}" for layer in ("gateway", "schema", "resolvers", "store"))
+KEPT_FRAMES = 12
 
 
-def is_unavailable(error: BaseException | None) -> bool:
-    """Whether the database could not be reached, is going down, or has no room for another connection."""
+def fault_code(error: BaseException) -> str:
+    """Which kind of fault of ours it is.
+
+    UNAVAILABLE: the database cannot be reached, is going down, or has no room for another connection. TIMED_OUT: a
+    statement was given up, by the server or by the driver, whose clocks run alike.
+    """
     if isinstance(error, DBAPIError):
         state = getattr(error.orig, "sqlstate", None) or ""
-        return error.connection_invalidated or state.startswith(UNREACHABLE_STATES)
-    return isinstance(error, PoolTimeoutError | OSError)
+        if state == STATEMENT_TIMEOUT_STATE:
+            return TIMED_OUT
+        # Without a statement it was connecting that failed, whatever the server's reason.
+        unreachable = error.connection_invalidated or error.statement is None or state.startswith(UNREACHABLE_STATES)
+        return UNAVAILABLE if unreachable else INTERNAL_ERROR
+    if isinstance(error, TimeoutError):
+        return TIMED_OUT
+    return UNAVAILABLE if isinstance(error, PoolTimeoutError | OSError) else INTERNAL_ERROR
 
 
 def answered_errors(errors: Sequence[GraphQLError], request_id: str) -> list[GraphQLFormattedError]:
@@ -40,13 +62,18 @@ def answered_errors(errors: Sequence[GraphQLError], request_id: str) -> list[Gra
 
 def answered(error: GraphQLError, request_id: str) -> GraphQLFormattedError:
     cause = error.original_error
-    if cause is not None and not isinstance(cause, GraphQLError):
+    if cause is not None and not isinstance(cause, GraphQLError) and not refuses_value(error):
         return masked(error, cause, request_id)
     found = error.formatted
     extensions = dict(found.get("extensions") or {})
     if "code" not in extensions:
         extensions["code"] = code_of(error)
     return {**found, "extensions": extensions}
+
+
+def refuses_value(error: GraphQLError) -> bool:
+    """Whether a scalar could not read a value of the document or of the variables, which the message quotes."""
+    return error.path is None and error.nodes is not None and isinstance(error.original_error, ValueError)
 
 
 def code_of(error: GraphQLError) -> str:
@@ -59,10 +86,10 @@ def code_of(error: GraphQLError) -> str:
 
 def masked(error: GraphQLError, cause: Exception, request_id: str) -> GraphQLFormattedError:
     report(cause, request_id)
-    unavailable = is_unavailable(cause)
+    code = fault_code(cause)
     found: GraphQLFormattedError = {
-        "message": "The service is unavailable; try again." if unavailable else "Something went wrong.",
-        "extensions": {"code": UNAVAILABLE if unavailable else INTERNAL_ERROR, "requestId": request_id},
+        "message": MESSAGES[code],
+        "extensions": {"code": code, "requestId": request_id},
     }
     if error.path is not None:
         found["path"] = error.path
@@ -74,9 +101,11 @@ def masked(error: GraphQLError, cause: Exception, request_id: str) -> GraphQLFor
 def report(cause: BaseException, request_id: str) -> None:
     """Writes what is needed to find the fault: where it happened, and its text unless the database wrote it."""
     frames = traceback.extract_tb(cause.__traceback__)
-    where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-12:]]
-    if isinstance(cause, DBAPIError):
-        detail = f"SQLSTATE {getattr(cause.orig, 'sqlstate', None)}"
+    # A statement fails deep in libraries: which of our functions asked for it is what tells.
+    own = [frame for frame in frames[:-1] if frame.filename.startswith(OWN_CODE)]
+    where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in (*own[-KEPT_FRAMES:], *frames[-1:])]
+    if isinstance(cause, StatementError):
+        detail = f"{type(cause.orig).__name__}, SQLSTATE {getattr(cause.orig, 'sqlstate', None)}"
     else:
         detail = str(cause)
     log.error("request.failed", request_id=request_id, error=type(cause).__name__, detail=detail, where=where)

@@ -12,7 +12,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.problems import INTERNAL_ERROR, report
+from gateway.problems import INTERNAL_ERROR, MESSAGES, report
 
 log = structlog.get_logger("gateway")
 
@@ -76,7 +76,7 @@ def given_id(scope: Scope) -> str | None:
 
 async def answer_fault(send: Send, request_id: str) -> None:
     error = {
-        "message": "Something went wrong.",
+        "message": MESSAGES[INTERNAL_ERROR],
         "extensions": {"code": INTERNAL_ERROR, "requestId": request_id},
     }
     body = orjson.dumps({"errors": [error]})

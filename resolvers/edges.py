@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
+    DateTime,
     FromClause,
     Integer,
-    Row,
-    Select,
     Table,
     Text,
     and_,
@@ -47,13 +47,19 @@ from resolvers.pages import (
 from resolvers.sources import Source, array_of
 from store.database import Reader
 from store.models import Base
+from store.sql_types import AnyColumn, AnyExpression, AnyRow, AnySelect
 
-Rows = Sequence[Row[tuple[object, ...]]]
+Rows = Sequence[AnyRow]
 Columns = tuple[str, ...]
-Condition = Callable[[BindParameter[object]], ColumnElement[bool]]
+Condition = Callable[[BindParameter[Any]], ColumnElement[bool]]
 
 KEPT_STATEMENTS = 512
 PARENT_KEY = "parent_key"
+SORT_TYPES: Mapping[SortKind, TypeEngine[Any]] = {
+    SortKind.TEXT: Text(),
+    SortKind.TIME: DateTime(timezone=True),
+    SortKind.NUMBER: Integer(),
+}
 
 
 def as_given(value: object) -> object:
@@ -73,7 +79,7 @@ class Link:
 class Filter:
     """One way to narrow a list; what the client gave is prepared, then bound as `type`."""
 
-    type: TypeEngine[object]
+    type: TypeEngine[Any]
     condition: Condition
     prepare: Callable[[object], object] = as_given
 
@@ -119,7 +125,7 @@ class Edge:
         same = and_(link.c.company_id == self.source.table.c.company_id, link.c[self.link.child] == child)
         return self.source.rows.join(link, same)
 
-    def key_column(self) -> ColumnElement[object]:
+    def key_column(self) -> AnyColumn:
         """The column that is compared with the parents' keys."""
         return self.source.columns[self.child_key] if self.link is None else self.link_table().c[self.link.parent]
 
@@ -128,7 +134,7 @@ class Edge:
         assert isinstance(self.link.table.__table__, Table)
         return self.link.table.__table__
 
-    def selected(self, columns: Columns) -> list[ColumnElement[object]]:
+    def selected(self, columns: Columns) -> list[AnyColumn]:
         return [self.source.columns[name].label(name) for name in columns]
 
 
@@ -142,7 +148,7 @@ class One(Edge):
     async def fetch(self, connection: Reader, columns: Columns, keys: Sequence[object]) -> Rows:
         return await connection.rows(self._statement(columns), {"keys": list(keys)})
 
-    def _build(self, columns: Columns) -> Select[tuple[object, ...]]:
+    def _build(self, columns: Columns) -> AnySelect:
         key = self.key_column()
         keys = bindparam("keys", type_=array_of(key))
         return (
@@ -162,7 +168,7 @@ class Many(Edge):
         *,
         key: str,
         child_key: str,
-        order: Sequence[ColumnElement[object]],
+        order: Sequence[AnyExpression],
         link: Link | None = None,
         parent_decides: bool = False,
         where: Rule | None = None,
@@ -182,7 +188,7 @@ class Many(Edge):
     async def fetch(self, connection: Reader, columns: Columns, keys: Sequence[object]) -> Rows:
         return await connection.rows(self._statement(columns), {"keys": list(keys)})
 
-    def _build(self, columns: Columns) -> Select[tuple[object, ...]]:
+    def _build(self, columns: Columns) -> AnySelect:
         key = self.key_column()
         keys = bindparam("keys", type_=array_of(key))
         return (
@@ -292,7 +298,7 @@ class Paged(Edge):
         value = checked_value(sort.kind, cursor.value)
         return {f"{side}_key": key} if value is None else {f"{side}_key": key, f"{side}_value": value}
 
-    def _build(self, shape: PageShape) -> Select[tuple[object, ...]]:
+    def _build(self, shape: PageShape) -> AnySelect:
         key = self.key_column()
         keys = func.unnest(bindparam("keys", type_=array_of(key))).table_valued(PARENT_KEY).render_derived("keys")
         parent = keys.c[PARENT_KEY]
@@ -301,7 +307,7 @@ class Paged(Edge):
             key == parent,
             *(self._condition(name) for name in shape.filters),
         )
-        selected: list[ColumnElement[object]] = [parent.label(PARENT_KEY)]
+        selected: list[AnyColumn] = [parent.label(PARENT_KEY)]
         source: FromClause = keys
         if shape.rows:
             page = self._page(shape, wanted).lateral("page")
@@ -315,7 +321,7 @@ class Paged(Edge):
             selected += [page.c[name] for name in shape.columns]
         return select(*selected).select_from(source)
 
-    def _page(self, shape: PageShape, wanted: ColumnElement[bool]) -> Select[tuple[object, ...]]:
+    def _page(self, shape: PageShape, wanted: ColumnElement[bool]) -> AnySelect:
         sort = self.sorts[shape.order]
         key = self.source.columns[self.source.key]
         by_key_alone = sort.kind is SortKind.KEY
@@ -340,9 +346,9 @@ class Paged(Edge):
 
     def _beyond(self, side: str, sort: Sort, *, greater: bool) -> ColumnElement[bool]:
         key = self.source.columns[self.source.key]
-        place: ColumnElement[object] = bindparam(f"{side}_key", type_=key.type)
+        place: AnyColumn = bindparam(f"{side}_key", type_=key.type)
         if sort.kind is not SortKind.KEY:
-            value = cast(bindparam(f"{side}_value", type_=Text()), sort.expression.type)
+            value = cast(bindparam(f"{side}_value", type_=Text()), SORT_TYPES[sort.kind])
             here, there = tuple_(sort.expression, key), tuple_(value, place)
             return here > there if greater else here < there
         return key > place if greater else key < place

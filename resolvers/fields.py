@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from datetime import date
 from typing import cast
 
-from sqlalchemy import Row
-
 from resolvers import global_ids
 from resolvers.contacts import FIELD
 from resolvers.context import Context
 from resolvers.edges import Many
 from store.models import FieldType, JsonValue
-
-AnyRow = Row[tuple[object, ...]]
+from store.sql_types import AnyRow
 
 FIXED_CONTACT_COLUMNS = (
     "address",

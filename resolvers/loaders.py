@@ -7,17 +7,17 @@ nor allowed for another.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
+from typing import Any
 
 from aiodataloader import DataLoader
-from sqlalchemy import Row
 
 from resolvers.edges import Columns, Edge, Many, One, Paged
 from resolvers.pages import Page, PageArguments
 from store.database import Reader
+from store.sql_types import AnyRow
 
-AnyRow = Row[tuple[object, ...]]
-Batch = Callable[[list[object]], Awaitable[list[object]]]
+Batch = Callable[[list[Any]], Coroutine[Any, Any, list[object]]]
 
 
 class Loaders:
@@ -53,21 +53,21 @@ class Loaders:
         return loader
 
     def _one(self, edge: One, columns: Columns) -> Batch:
-        async def batch(keys: list[object]) -> list[object]:
-            found = {row[0]: row for row in await edge.fetch(self._reader, columns, keys)}
+        async def batch(keys: list[Any]) -> list[object]:
+            found: dict[object, AnyRow] = {row[0]: row for row in await edge.fetch(self._reader, columns, keys)}
             return [found.get(key) for key in keys]
 
         return batch
 
     def _many(self, edge: Many, columns: Columns) -> Batch:
-        async def batch(keys: list[object]) -> list[object]:
+        async def batch(keys: list[Any]) -> list[object]:
             found = grouped(await edge.fetch(self._reader, columns, keys))
             return [found.get(key, []) for key in keys]
 
         return batch
 
     def _page(self, edge: Paged, columns: Columns, arguments: PageArguments) -> Batch:
-        async def batch(keys: list[object]) -> list[object]:
+        async def batch(keys: list[Any]) -> list[object]:
             found = grouped(await edge.fetch(self._reader, columns, keys, arguments))
             return [page_of(edge, key, arguments, found.get(key, [])) for key in keys]
 

@@ -6,15 +6,14 @@ Keyset pages after the Relay connections specification, and `offset` for interfa
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 import orjson
-from sqlalchemy import ColumnElement, Row
 
 from resolvers.errors import ClientError, ErrorCode
+from store.sql_types import AnyExpression, AnyRow
 
 MAX_PAGE_SIZE = 100
 DEFAULT_PAGE_SIZE = 20
@@ -40,7 +39,7 @@ class SortKind(StrEnum):
 class Sort:
     """One order of a list: an indexed expression, never null; rows with equal values stand by their key."""
 
-    expression: ColumnElement[object]
+    expression: AnyExpression
     kind: SortKind
 
 
@@ -177,7 +176,7 @@ class PageInfo:
 @dataclass(frozen=True)
 class PageEdge:
     cursor: str
-    node: Row[tuple[object, ...]]
+    node: AnyRow
 
 
 class Page:
@@ -188,7 +187,7 @@ class Page:
         edge: str,
         parent: object,
         arguments: PageArguments,
-        rows: list[Row[tuple[object, ...]]],
+        rows: list[AnyRow],
         total: int | None,
     ) -> None:
         """`rows` are in the order of the statement, with one more than asked when there are more."""
@@ -216,8 +215,8 @@ class Page:
             end_cursor=self._cursor(self.nodes[-1]) if self.nodes else None,
         )
 
-    def _cursor(self, row: Row[tuple[object, ...]]) -> str:
-        columns: Mapping[str, object] = row._mapping  # noqa: SLF001 - the documented name for it
+    def _cursor(self, row: AnyRow) -> str:
+        columns = row._mapping  # noqa: SLF001 - the documented name for it
         value = columns["sort_value"]
         order = f"{self._arguments.order} {self._arguments.direction}"
         text = None if value is None else str(value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import BindParameter, ColumnElement
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -10,7 +12,7 @@ from resolvers.errors import ClientError, ErrorCode
 MAX_SEARCH_LENGTH = 200
 
 
-def containing(column: InstrumentedAttribute[str], words: BindParameter[object]) -> ColumnElement[bool]:
+def containing(column: InstrumentedAttribute[str], words: BindParameter[Any]) -> ColumnElement[bool]:
     """The (lower-case) column contains the text; trigram indexes serve this form where the server has them."""
     return column.like(words, escape="\\")
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, Column, ColumnElement, FromClause, Table, Text, literal_column
+from sqlalchemy import ARRAY, BigInteger, FromClause, Table, Text, literal_column
 from sqlalchemy.types import TypeEngine
 
 from resolvers.access import Rule
 from resolvers.global_ids import Key, KeyKind, parse
 from store.models import Base
+from store.sql_types import AnyColumn
 
 # A column that every source has: the name of its type, for rows that are read as the interface `Node`.
 TYPENAME = "typename"
@@ -30,7 +32,7 @@ class Source:
         visible: Rule,
         *,
         inherited: Rule | None = None,
-        extra: Mapping[str, ColumnElement[object]] | None = None,
+        extra: Mapping[str, AnyColumn] | None = None,
         rows: FromClause | None = None,
         key: str = "id",
     ) -> None:
@@ -38,7 +40,7 @@ class Source:
         self.typename = typename
         self.table = table.__table__
         self.rows = self.table if rows is None else rows
-        self.columns: dict[str, ColumnElement[object]] = {
+        self.columns: dict[str, AnyColumn] = {
             **dict(self.table.columns.items()),
             **(extra or {}),
             TYPENAME: literal_column(f"'{typename}'", Text()),
@@ -46,7 +48,7 @@ class Source:
         self.visible = visible
         self.inherited = visible if inherited is None else inherited
         self.key = key
-        self.key_column: Column[object] = self.table.columns[key]
+        self.key_column = self.table.columns[key]
         self.key_kind = kind_of(self.key_column.type)
 
     def parse(self, text: str) -> Key | None:
@@ -62,11 +64,11 @@ class Source:
         return f"Source({self.typename})"
 
 
-def kind_of(key_type: TypeEngine[object]) -> KeyKind:
+def kind_of(key_type: TypeEngine[Any]) -> KeyKind:
     if key_type.python_type is UUID:
         return KeyKind.UUID
     return KeyKind.BIG_INTEGER if isinstance(key_type, BigInteger) else KeyKind.INTEGER
 
 
-def array_of(column: ColumnElement[object]) -> ARRAY[object]:
+def array_of(column: AnyColumn) -> ARRAY[Any]:
     return ARRAY(column.type)

@@ -1,4 +1,4 @@
-"""What does a page of a list look like to a client? (Relay's cursor connections specification)"""
+"""What does a page of a list look like to a client? As Relay's cursor connections specification has it."""
 
 from __future__ import annotations
 

@@ -17,10 +17,11 @@ from resolvers import recipients as recipient_edges
 from resolvers.context import Context
 from resolvers.edges import Many
 from schema import inputs
-from schema.fields import AnyRow, column, computed, connection, grouped, to_many, to_one
+from schema.fields import column, computed, connection, grouped, to_many, to_one
 from schema.nodes import Node, global_id
 from schema.registry import object_type, row_type
 from store.models import ContactStatus, FieldOwner, FieldType, JsonValue
+from store.sql_types import AnyRow
 
 
 @object_type(contact_edges.FIELD, "The definition of a field that contacts or accounts have in this company.")

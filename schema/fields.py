@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from graphql import GraphQLObjectType, GraphQLOutputType, GraphQLResolveInfo, get_named_type
-from sqlalchemy import Row
+from graphql import GraphQLObjectType, GraphQLOutputType, get_named_type
 from strawberry import ID, UNSET, Info
 from strawberry.annotation import StrawberryAnnotation
 from strawberry.types.arguments import StrawberryArgument
@@ -24,9 +23,9 @@ from resolvers.pages import PageArguments, RequestedPage, page_arguments
 from schema.connections import Connection
 from schema.paging import OrderInput, page_arguments_of
 from schema.registry import OBJECT_TYPES
-from schema.selection import selected_columns, selected_page
+from schema.selection import ResolveInfo, selected_columns, selected_page
+from store.sql_types import AnyRow
 
-AnyRow = Row[tuple[object, ...]]
 ContextInfo = Info[Context, None]
 
 
@@ -66,7 +65,7 @@ class PlannedField(StrawberryField):
         if not isinstance(plan, EdgePlan):
             return super().resolve_type(**options)
         if plan.edge.source.typename not in OBJECT_TYPES:
-            return UNRESOLVED
+            return UNRESOLVED  # type: ignore[return-value]  # the class itself is the mark, as in Strawberry
         return StrawberryAnnotation(plan.result_type(OBJECT_TYPES[plan.edge.source.typename])).resolve()
 
     def get_result(
@@ -237,7 +236,7 @@ def not_found(typename: str) -> ClientError:
     return ClientError(ErrorCode.NOT_FOUND, f"There is no {typename} with this id.")
 
 
-def raw_info(info: ContextInfo) -> GraphQLResolveInfo:
+def raw_info(info: ContextInfo) -> ResolveInfo:
     """graphql-core's own info; Strawberry gives it no public name."""
     return info._raw_info  # noqa: SLF001 - see above
 

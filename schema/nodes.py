@@ -1,4 +1,4 @@
-"""How is any object found by its global id? (Relay's global object identification specification)"""
+"""How is any object found by its global id? As Relay's global object identification specification has it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import strawberry
-from graphql import GraphQLAbstractType, GraphQLError, GraphQLObjectType, GraphQLResolveInfo
+from graphql import GraphQLAbstractType, GraphQLError, GraphQLObjectType
 
 from resolvers import global_ids
 from resolvers.edges import One
 from resolvers.errors import ClientError, ErrorCode
 from resolvers.pages import MAX_PAGE_SIZE
 from resolvers.sources import TYPENAME, Source
-from schema.fields import AnyRow, ContextInfo, computed, not_found, raw_info
+from schema.fields import ContextInfo, computed, not_found, raw_info
 from schema.registry import SOURCES
-from schema.selection import selected_columns
+from schema.selection import ResolveInfo, selected_columns
+from store.sql_types import AnyRow
 
 
 @strawberry.interface(description="An object that its global id alone finds again.")
@@ -24,7 +25,7 @@ class Node:
     id: strawberry.ID = strawberry.field(description="The global id; opaque, unique over all types.")
 
     @classmethod
-    def resolve_type(cls, row: AnyRow, _info: GraphQLResolveInfo, _type: GraphQLAbstractType) -> str:
+    def resolve_type(cls, row: AnyRow, _info: ResolveInfo, _type: GraphQLAbstractType) -> str:
         typename: str = row._mapping[TYPENAME]  # noqa: SLF001 - the documented name for it
         return typename
 

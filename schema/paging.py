@@ -15,8 +15,11 @@ from resolvers.pages import MAX_PAGE_SIZE, Direction
 class OrderInput(Protocol):
     """An `orderBy` input: the field's value is a name among the edge's sorts."""
 
-    field: StrEnum
-    direction: Direction
+    @property
+    def field(self) -> StrEnum: ...
+
+    @property
+    def direction(self) -> Direction: ...
 
 
 def argument(name: str, annotation: object, description: str) -> StrawberryArgument:

@@ -37,25 +37,30 @@ class Viewer:
     company = to_one(people_edges.VIEWER_COMPANY, "The user's company.")
 
 
+# Resolvers answer rows (or the viewer of the context), which the fields of the types read: hence Any.
+def signed_in(info: ContextInfo) -> Any:
+    return info.context.viewer
+
+
+async def find_node(info: ContextInfo, id: NodeId) -> Any:
+    return await load_node(info, id)
+
+
+async def find_nodes(info: ContextInfo, ids: NodeIds) -> Any:
+    return await load_nodes(info, ids)
+
+
 @strawberry.type(description="Everything that can be read. What you may not see is as if it were not there.")
 @annotate
 class Query:
-    @strawberry.field(description="Who is asking.")
-    def viewer(self, info: ContextInfo) -> Viewer:
-        viewer: Any = info.context.viewer
-        return viewer
-
-    @strawberry.field(description="The object with this global id; NOT_FOUND where there is none.")
-    def node(self, info: ContextInfo, id: NodeId) -> Node | None:
-        row: Any = load_node(info, id)
-        return row
-
-    @strawberry.field(
-        description="The objects with these global ids, in their order; null and NOT_FOUND for each that is none."
+    viewer: Viewer = strawberry.field(resolver=signed_in, description="Who is asking.")
+    node: Node | None = strawberry.field(
+        resolver=find_node, description="The object with this global id; NOT_FOUND where there is none."
     )
-    def nodes(self, info: ContextInfo, ids: NodeIds) -> list[Node | None]:
-        rows: Any = load_nodes(info, ids)
-        return rows
+    nodes: list[Node | None] = strawberry.field(
+        resolver=find_nodes,
+        description="The objects with these global ids, in their order; null and NOT_FOUND for each that is none.",
+    )
 
     campaign = named(CAMPAIGN_BY_ID, "One campaign.")
     campaigns = connection(

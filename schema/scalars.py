@@ -21,13 +21,13 @@ def written_time(value: datetime) -> str:
 
 def read_time(value: object) -> datetime:
     if not isinstance(value, str):
-        raise ValueError("a DateTime is a text")
+        raise TypeError("a DateTime is a text")
     return datetime.fromisoformat(value)
 
 
 def read_whole_number(value: object) -> BigInt:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError("a BigInt is a whole number")
+        raise TypeError("a BigInt is a whole number")
     return BigInt(value)
 
 

@@ -8,25 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 from graphql import (
+    BooleanValueNode,
+    DirectiveNode,
     FieldNode,
     FragmentSpreadNode,
-    GraphQLIncludeDirective,
     GraphQLObjectType,
     GraphQLResolveInfo,
-    GraphQLSkipDirective,
     InlineFragmentNode,
     SelectionSetNode,
+    VariableNode,
     get_named_type,
 )
-from graphql.execution.values import get_directive_values
 from strawberry.types.field import StrawberryField
 
 from resolvers.context import Context
 
 Nodes = Sequence[FieldNode]
+ResolveInfo = GraphQLResolveInfo[Context]
 
 
 class Reading(Protocol):
@@ -55,10 +56,9 @@ def field_definition(type_: GraphQLObjectType, name: str) -> StrawberryField | N
     return definition
 
 
-def selected_columns(info: GraphQLResolveInfo, type_: GraphQLObjectType, nodes: Nodes) -> tuple[str, ...]:
+def selected_columns(info: ResolveInfo, type_: GraphQLObjectType, nodes: Nodes) -> tuple[str, ...]:
     """The columns that the selection sets of these nodes read from the row behind `type_`, sorted."""
     context = info.context
-    assert isinstance(context, Context)
     kept_as = (type_.name, *map(id, nodes))
     found = context.selections.get(kept_as)
     if not isinstance(found, tuple):
@@ -68,7 +68,7 @@ def selected_columns(info: GraphQLResolveInfo, type_: GraphQLObjectType, nodes: 
     return found
 
 
-def add_columns(info: GraphQLResolveInfo, type_: GraphQLObjectType, nodes: Nodes, columns: set[str]) -> None:
+def add_columns(info: ResolveInfo, type_: GraphQLObjectType, nodes: Nodes, columns: set[str]) -> None:
     for name, selected in selected_fields(info, type_, nodes).items():
         definition = field_definition(type_, name)
         if definition is None:
@@ -81,10 +81,9 @@ def add_columns(info: GraphQLResolveInfo, type_: GraphQLObjectType, nodes: Nodes
             add_columns(info, child, selected, columns)
 
 
-def selected_page(info: GraphQLResolveInfo, type_: GraphQLObjectType, nodes: Nodes) -> PageSelection:
+def selected_page(info: ResolveInfo, type_: GraphQLObjectType, nodes: Nodes) -> PageSelection:
     """What the selection on a connection type needs of the page."""
     context = info.context
-    assert isinstance(context, Context)
     kept_as = (type_.name, *map(id, nodes))
     found = context.selections.get(kept_as)
     if not isinstance(found, PageSelection):
@@ -103,7 +102,7 @@ def selected_page(info: GraphQLResolveInfo, type_: GraphQLObjectType, nodes: Nod
     return found
 
 
-def selected_fields(info: GraphQLResolveInfo, type_: GraphQLObjectType, nodes: Nodes) -> dict[str, list[FieldNode]]:
+def selected_fields(info: ResolveInfo, type_: GraphQLObjectType, nodes: Nodes) -> dict[str, list[FieldNode]]:
     """The fields that these nodes select on `type_`, by name (not alias), fragments followed."""
     found: dict[str, list[FieldNode]] = {}
     followed: set[str] = set()
@@ -114,7 +113,7 @@ def selected_fields(info: GraphQLResolveInfo, type_: GraphQLObjectType, nodes: N
 
 
 def collect(
-    info: GraphQLResolveInfo,
+    info: ResolveInfo,
     type_: GraphQLObjectType,
     selections: SelectionSetNode,
     found: dict[str, list[FieldNode]],
@@ -139,19 +138,30 @@ def collect(
             collect(info, type_, inner, found, followed)
 
 
-def is_type(info: GraphQLResolveInfo, type_: GraphQLObjectType, condition: str) -> bool:
+def is_type(info: ResolveInfo, type_: GraphQLObjectType, condition: str) -> bool:
     return condition == type_.name or any(interface.name == condition for interface in type_.interfaces)
 
 
 def included(
-    info: GraphQLResolveInfo, selections: SelectionSetNode
+    info: ResolveInfo, selections: SelectionSetNode
 ) -> Iterable[FieldNode | FragmentSpreadNode | InlineFragmentNode]:
     """The selections that @skip and @include leave."""
     for node in selections.selections:
         assert isinstance(node, FieldNode | FragmentSpreadNode | InlineFragmentNode)
-        if node.directives:
-            skip = get_directive_values(GraphQLSkipDirective, node, info.variable_values)
-            include = get_directive_values(GraphQLIncludeDirective, node, info.variable_values)
-            if (skip is not None and skip["if"]) or (include is not None and not include["if"]):
-                continue
-        yield node
+        if all(leaves(info, directive) for directive in node.directives or ()):
+            yield node
+
+
+def leaves(info: ResolveInfo, directive: DirectiveNode) -> bool:
+    """Whether a directive leaves its selection in; both that can take one out have the one argument `if`."""
+    if directive.name.value not in ("skip", "include"):
+        return True
+    assert directive.arguments
+    given = directive.arguments[0].value
+    if isinstance(given, VariableNode):
+        # Strawberry gives resolvers the coerced values alone, where graphql-core's type names its own container.
+        condition = cast("dict[str, object]", info.variable_values)[given.name.value]
+    else:
+        assert isinstance(given, BooleanValueNode)
+        condition = given.value
+    return bool(condition) is (directive.name.value == "include")

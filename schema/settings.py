@@ -7,10 +7,11 @@ from datetime import datetime
 import strawberry
 
 from resolvers import settings as settings_edges
-from schema.fields import AnyRow, column, computed, grouped, to_one
+from schema.fields import column, computed, grouped, to_one
 from schema.nodes import Node, global_id
 from schema.registry import object_type, row_type
 from schema.scalars import URL
+from store.sql_types import AnyRow
 
 REMOVAL = "Removal: 2027-11-01."
 OLD_CONSENT = f"The old consent pages are gone; use unsubscribeUrl. {REMOVAL}"

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from types import TracebackType
 
 import orjson
-from sqlalchemy import Executable, Row, text
+from sqlalchemy import Executable, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+
+from store.sql_types import AnyRow
 
 APPLICATION_ROLE = "campaign_gateway"
 SET_COMPANY = text("SELECT set_config('app.company_id', :company_id, true)")
@@ -57,7 +59,7 @@ class Reader:
         self._connection: AsyncConnection | None = None
         self._turn = asyncio.Lock()
 
-    async def rows(self, statement: Executable, parameters: Parameters) -> Sequence[Row[tuple[object, ...]]]:
+    async def rows(self, statement: Executable, parameters: Parameters) -> Sequence[AnyRow]:
         """The rows of a statement; the viewer's parameters are added to the given ones."""
         async with self._turn:
             if self._connection is None:

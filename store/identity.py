@@ -51,7 +51,7 @@ MY_TEAMS = (
     )
     .join(TeamMember, (TeamMember.company_id == Team.company_id) & (TeamMember.team_id == Team.id))
     .where(Team.company_id == bindparam("company_id"), TeamMember.user_id == bindparam("user_id"))
-    .subquery()
+    .subquery("my_teams")
 )
 USER = (
     select(User.role, Company.time_zone, MY_TEAMS.c.team_ids, MY_TEAMS.c.group_ids)

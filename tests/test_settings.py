@@ -1,0 +1,60 @@
+"""Can an operator find every setting, and does a wrong one say what is wrong?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from gateway.cli import main
+from gateway.settings import Settings
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_every_setting_is_documented(name: str) -> None:
+    """Every setting has a description, and a line in README's table with that description and its default."""
+    field = Settings.model_fields[name]
+    assert field.description
+    default = "" if field.default is None else f"`{field.default}`"
+    assert f"| `{name.upper()}` | {default} | {field.description} |" in README
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable of the environment sets what it names."""
+    monkeypatch.setenv("PORT", "8123")
+    monkeypatch.setenv("DATABASE_URL", "postgresql+asyncpg://me:secret@db/campaigns")
+    settings = Settings()
+    assert settings.port == 8123
+    assert "secret" not in repr(settings)
+
+
+def test_settings_cannot_be_changed() -> None:
+    """Settings are read once; nothing changes them afterwards."""
+    with pytest.raises(ValidationError):
+        Settings().port = 1  # type: ignore[misc]  # it is frozen
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "high"),
+        ("PORT", "70000"),
+        ("DATABASE_POOL_SIZE", "0"),
+        ("STATEMENT_TIMEOUT", "-1"),
+        ("JWT_ALGORITHM", "none"),
+        ("LOG_LEVEL", "loud"),
+        ("JWT_KEY", "short"),
+    ],
+)
+def test_a_wrong_setting_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
+) -> None:
+    """A setting that makes no sense stops the command with the setting's name, without a traceback."""
+    monkeypatch.setenv(name, value)
+    assert main(["schema"]) == 1
+    said = capsys.readouterr().err
+    assert name in said
+    assert "Traceback" not in said
