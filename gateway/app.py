@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -16,6 +18,8 @@ from starlette.routing import Route
 from strawberry.extensions import ParserCache, ValidationCache
 
 from gateway.auth import Authenticator, JsonWebTokens
+from gateway.downloads import ROUTE as DOWNLOAD_ROUTE
+from gateway.downloads import DownloadEndpoint, SignedLinks
 from gateway.graphql import GraphQLEndpoint
 from gateway.limits import Limits, limits_extension
 from gateway.pages import EXCEPTION_HANDLERS, ROUTES
@@ -23,10 +27,22 @@ from gateway.requests import FollowedRequests
 from gateway.settings import Settings
 from schema.build import Schema, build_schema
 from store.database import Database
+from store.files import LocalFiles
 from store.migrate import newest_revision
 
 KEPT_DOCUMENTS = 500
 EVERY_METHOD = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What is known only where the application is started: its database, its address, its disk, its secret."""
+
+    database_url: str = field(repr=False)
+    public_url: str
+    files: Path
+    download_secret: bytes = field(repr=False)
+    demo: bool = False
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -60,13 +76,21 @@ def json_web_tokens_of(settings: Settings) -> JsonWebTokens | None:
     )
 
 
-def build_app(settings: Settings, database_url: str, now: Callable[[], datetime]) -> Starlette:
-    """The ASGI application over the database at `database_url`; it closes its connections when it ends."""
-    database = Database(database_url, pool_size=settings.database_pool_size, command_timeout=settings.statement_timeout)
+def build_app(settings: Settings, deployment: Deployment, now: Callable[[], datetime]) -> Starlette:
+    """The ASGI application over the deployment's database; it closes its connections when it ends."""
+    database = Database(
+        deployment.database_url,
+        pool_size=settings.database_pool_size,
+        command_timeout=settings.statement_timeout,
+    )
+    lifetime = timedelta(seconds=settings.download_seconds)
+    links = SignedLinks(deployment.download_secret, deployment.public_url, lifetime, now)
+    downloads = DownloadEndpoint(links, LocalFiles(deployment.files), database)
     endpoint = GraphQLEndpoint(
         schema_of(settings),
         database,
-        Authenticator(database, json_web_tokens_of(settings), now),
+        Authenticator(database, json_web_tokens_of(settings), now, accept_demo_tokens=deployment.demo),
+        links.mint,
         max_body_bytes=settings.max_body_bytes,
         max_query_tokens=settings.max_query_tokens,
     )
@@ -95,6 +119,7 @@ def build_app(settings: Settings, database_url: str, now: Callable[[], datetime]
     app = Starlette(
         routes=[
             Route("/graphql", graphql, methods=EVERY_METHOD),
+            Route(DOWNLOAD_ROUTE, downloads.answer),
             Route("/healthz", alive),
             Route("/readyz", ready),
             *ROUTES,

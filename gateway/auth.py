@@ -18,6 +18,8 @@ from store.models import TokenScope
 
 PERSONAL_TOKEN = re.compile(r"mcg_([0-9a-z]{8,32})_([A-Za-z0-9_-]{20,100})")
 TOKEN_BYTES = 32
+# How the ids of demo tokens begin; no other token's can, as the rest is hexadecimal.
+DEMO = "demo"
 REQUIRED_CLAIMS = ["exp", "iat", "sub", "aud", "iss"]
 MAX_USER_ID = 2**31
 
@@ -47,9 +49,9 @@ class NewToken:
         return f"mcg_{self.id}_{self.secret}"
 
 
-def new_token(random_hex: Callable[[int], str]) -> NewToken:
+def new_token(random_hex: Callable[[int], str], *, demo: bool = False) -> NewToken:
     """`random_hex` gives the hexadecimal of that many random bytes (`secrets.token_hex`)."""
-    return NewToken(random_hex(8), random_hex(TOKEN_BYTES))
+    return NewToken((DEMO if demo else "") + random_hex(8), random_hex(TOKEN_BYTES))
 
 
 def hashed(secret: str) -> bytes:
@@ -60,8 +62,16 @@ def hashed(secret: str) -> bytes:
 class Authenticator:
     """Turns an Authorization header (RFC 6750) into a viewer."""
 
-    def __init__(self, database: Database, json_web_tokens: JsonWebTokens | None, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        json_web_tokens: JsonWebTokens | None,
+        now: Callable[[], datetime],
+        *,
+        accept_demo_tokens: bool,
+    ) -> None:
         self._database = database
+        self._accept_demo_tokens = accept_demo_tokens
         self._json_web_tokens = json_web_tokens
         self._now = now
 
@@ -78,6 +88,8 @@ class Authenticator:
         return await self._of_json_web_token(token.strip())
 
     async def _of_personal_token(self, token_id: str, secret: str) -> Viewer:
+        if token_id.startswith(DEMO) and not self._accept_demo_tokens:
+            raise Unauthenticated("This token is not valid.")
         async with self._database.signing_in() as connection:
             stored = await find_token(connection, token_id)
             # An unknown id is compared too, so that the time taken does not tell which ids exist.

@@ -21,11 +21,12 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from gateway.app import build_app
+from gateway.app import Deployment, build_app
 from gateway.auth import hashed, new_token
 from gateway.demo import demo_tokens, read_tokens, welcome, write_tokens
 from gateway.logging import configure_logging
-from gateway.settings import Settings
+from gateway.private_files import kept_secret
+from gateway.settings import MIN_SECRET_BYTES, Settings
 from schema.build import build_schema
 from store.checkup import examine
 from store.database import owner_transaction
@@ -52,8 +53,29 @@ def say(message: str) -> None:
 def data_directory(settings: Settings) -> Path:
     default = default_data_directory(root=os.geteuid() == 0, home=Path.home())
     found = (settings.data_dir or default).expanduser().resolve()
-    found.mkdir(parents=True, exist_ok=True)
+    try:
+        found.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(f"DATA_DIR {found} cannot be made: {error.strerror}.") from None
     return found
+
+
+def files_directory(settings: Settings) -> Path:
+    return data_directory(settings) / "files"
+
+
+def download_secret(settings: Settings) -> bytes:
+    """The secret of the settings, or the one that is kept beside the data."""
+    if settings.download_secret is not None:
+        return settings.download_secret.get_secret_value().encode()
+    path = data_directory(settings) / "download-secret"
+    try:
+        secret = kept_secret(path, secrets.token_hex).encode()
+    except OSError as error:
+        raise Refused(f"{path} cannot be kept: {error.strerror}. Set DOWNLOAD_SECRET instead.") from None
+    if len(secret) < MIN_SECRET_BYTES:
+        raise Refused(f"{path} must hold at least {MIN_SECRET_BYTES} bytes; without the file a new secret is made.")
+    return secret
 
 
 @contextmanager
@@ -68,14 +90,21 @@ def database_url(settings: Settings) -> Iterator[str]:
 
 
 def serve(settings: Settings, arguments: argparse.Namespace) -> None:
-    if arguments.demo and not is_loopback(settings.host):
-        raise Refused("--demo makes tokens that anyone may read here: it serves on a loopback address only.")
-    with database_url(settings) as url, listening_socket(settings) as listener:
+    if arguments.demo:
+        refuse_demo_elsewhere(settings)
+    with listening_socket(settings) as listener, database_url(settings) as url:
         asyncio.run(migrate(url))
-        address = f"http://{settings.host}:{listener.getsockname()[1]}"
+        address = address_of(settings.host, listener.getsockname()[1])
         if arguments.demo:
             say(demo(settings, url, address))
-        app = build_app(settings, url, now=lambda: datetime.now(UTC))
+        deployment = Deployment(
+            database_url=url,
+            public_url=settings.public_url or address,
+            files=files_directory(settings),
+            download_secret=download_secret(settings),
+            demo=arguments.demo,
+        )
+        app = build_app(settings, deployment, now=lambda: datetime.now(UTC))
         config = uvicorn.Config(
             app,
             loop="uvloop",
@@ -88,6 +117,14 @@ def serve(settings: Settings, arguments: argparse.Namespace) -> None:
         )
         say(f"Serving on {address}")
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def refuse_demo_elsewhere(settings: Settings) -> None:
+    """The demo prints tokens of administrators: never for other people's data, never where others can reach it."""
+    if not is_loopback(settings.host):
+        raise Refused("--demo prints tokens that let anyone in: it serves on a loopback address only.")
+    if settings.database_url is not None:
+        raise Refused("--demo runs on the embedded database: unset DATABASE_URL, or serve without --demo.")
 
 
 @contextmanager
@@ -104,6 +141,11 @@ def listening_socket(settings: Settings) -> Iterator[socket.socket]:
         yield listener
 
 
+def address_of(host: str, port: int) -> str:
+    """The URL (RFC 3986, 3.2.2: an IPv6 address stands in brackets)."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def is_loopback(host: str) -> bool:
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -115,7 +157,7 @@ def demo(settings: Settings, url: str, address: str) -> str:
     """Makes the demo data unless it is there; what to show for it."""
     directory = data_directory(settings)
     if not asyncio.run(is_seeded(url)):
-        make_data(url, Size.SMALL, DEMO_SEED, directory / "files")
+        make_data(url, Size.SMALL, DEMO_SEED, files_directory(settings))
     path = directory / "demo-tokens.json"
     kept = read_tokens(path)
     tokens = asyncio.run(demo_tokens(url, kept, datetime.now(UTC)))
@@ -150,7 +192,7 @@ def run_migrate(settings: Settings, _arguments: argparse.Namespace) -> None:
 def run_seed(settings: Settings, arguments: argparse.Namespace) -> None:
     with database_url(settings) as url:
         asyncio.run(migrate(url))
-        make_data(url, Size(arguments.size), arguments.seed, data_directory(settings) / "files")
+        make_data(url, Size(arguments.size), arguments.seed, files_directory(settings))
 
 
 def run_token(settings: Settings, arguments: argparse.Namespace) -> None:
@@ -237,6 +279,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except (Refused, EmbeddedServerError, AlreadySeeded, UnknownUser) as error:
         say(str(error))
+        return 1
+    except BrokenPipeError:
+        # Whoever read the output has enough of it (`… | head`); nothing more can be said on it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         # The usual way to end `serve`.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.auth import hashed, new_token
+from gateway.private_files import write_private
 from store.database import owner_transaction
 from store.models import TokenScope
 from store.tokens import RoleHolder, TokenRecord, count_working, role_holders, store_token
@@ -59,7 +59,7 @@ async def demo_tokens(url: str, kept: Sequence[DemoToken], now: datetime) -> lis
 
 
 async def made_for(connection: AsyncConnection, holder: RoleHolder, expires_at: datetime) -> DemoToken:
-    token = new_token(secrets.token_hex)
+    token = new_token(secrets.token_hex, demo=True)
     record = TokenRecord(token.id, hashed(token.secret), PURPOSE, list(TokenScope), expires_at)
     await store_token(connection, holder.user_id, record)
     return DemoToken(holder.company, holder.role, holder.email, str(token))
@@ -80,14 +80,7 @@ def read_tokens(path: Path) -> list[DemoToken]:
 
 
 def write_tokens(path: Path, tokens: Sequence[DemoToken]) -> None:
-    """Never readable by others, not even while it is written; never half."""
-    content = json.dumps([asdict(token) for token in tokens], indent=2) + "\n"
-    temporary = path.with_suffix(".new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(content)
-    temporary.replace(path)
+    write_private(path, json.dumps([asdict(token) for token in tokens], indent=2) + "\n")
 
 
 def welcome(address: str, tokens: Sequence[DemoToken], path: Path) -> str:

@@ -24,7 +24,7 @@ from gateway.auth import Authenticator, Unauthenticated
 from gateway.limits import document_limits
 from gateway.problems import INTERNAL_ERROR, MESSAGES, UNAVAILABLE, answered_errors, fault_code, report
 from gateway.requests import request_id_of
-from resolvers.context import Context, Viewer
+from resolvers.context import Context, MintLink, Viewer
 from resolvers.errors import ClientError, ErrorCode
 from schema.build import Schema
 from store.database import Database
@@ -64,6 +64,7 @@ class GraphQLEndpoint:
         schema: Schema,
         database: Database,
         authenticator: Authenticator,
+        mint_link: MintLink,
         *,
         max_body_bytes: int,
         max_query_tokens: int,
@@ -71,6 +72,7 @@ class GraphQLEndpoint:
         self._schema = schema
         self._database = database
         self._authenticator = authenticator
+        self._mint_link = mint_link
         self._max_body_bytes = max_body_bytes
         self._max_query_tokens = max_query_tokens
 
@@ -128,7 +130,7 @@ class GraphQLEndpoint:
                 result = await self._schema.execute(
                     operation.query,
                     variable_values=operation.variables,
-                    context_value=Context(viewer, reader, request_id),
+                    context_value=Context(viewer, reader, request_id, self._mint_link),
                     root_value=viewer,
                     operation_name=operation.operation_name,
                     allowed_operation_types=ALLOWED,

@@ -12,12 +12,14 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.problems import INTERNAL_ERROR, MESSAGES, report
+from gateway.problems import INTERNAL_ERROR, MESSAGES, fault_code, report
 
 log = structlog.get_logger("gateway")
 
 GIVEN_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 HEADER = "x-request-id"
+# A signed URL that was mangled on its way (its `?` escaped) brings its signature in the path.
+SIGNATURE = re.compile("[0-9a-f]{64}", re.IGNORECASE)
 
 
 def request_id_of(request: Request) -> str:
@@ -54,12 +56,12 @@ class FollowedRequests:
         except Exception as error:  # noqa: BLE001 - the last resort: reported, and answered where that is possible
             report(error, request_id)
             if status == 0:
-                await answer_fault(send_followed, request_id)
+                await answer_fault(send_followed, request_id, fault_code(error))
         finally:
             log.info(
                 "request",
                 method=scope["method"],
-                path=scope["path"],
+                path=SIGNATURE.sub("…", scope["path"]),
                 status=status,
                 milliseconds=round((time.perf_counter() - started) * 1000, 1),
                 request_id=request_id,
@@ -74,12 +76,10 @@ def given_id(scope: Scope) -> str | None:
     return None
 
 
-async def answer_fault(send: Send, request_id: str) -> None:
-    error = {
-        "message": MESSAGES[INTERNAL_ERROR],
-        "extensions": {"code": INTERNAL_ERROR, "requestId": request_id},
-    }
+async def answer_fault(send: Send, request_id: str, code: str) -> None:
+    error = {"message": MESSAGES[code], "extensions": {"code": code, "requestId": request_id}}
+    status = 500 if code == INTERNAL_ERROR else 503
     body = orjson.dumps({"errors": [error]})
     headers = [(b"content-type", b"application/json; charset=utf-8"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 500, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

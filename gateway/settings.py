@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-MIN_HS256_KEY_BYTES = 32
+MIN_SECRET_BYTES = 32
 
 
 class Settings(BaseSettings):
@@ -23,11 +23,17 @@ class Settings(BaseSettings):
     )
     data_dir: Path | None = Field(
         None,
-        description="Where the embedded database, the files and the demo tokens are kept. Default:"
+        description="Where the embedded database, the files, the demo tokens and the secret of links are kept. Default:"
         " /var/lib/campaign-gateway for root, ~/.campaign-gateway for others.",
     )
     host: str = Field("127.0.0.1", description="The address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
+    public_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s?#]*[^\s?#/]$",
+        description="The URL that clients reach the gateway by, without a slash at its end; links to files begin with"
+        " it. Default: http://HOST:PORT.",
+    )
     database_pool_size: int = Field(10, ge=1, le=500, description="How many connections a process may hold.")
     statement_timeout: float = Field(30, gt=0, le=3600, description="Seconds after which a statement is given up.")
     max_body_bytes: int = Field(
@@ -50,14 +56,27 @@ class Settings(BaseSettings):
     )
     jwt_issuer: str = Field("campaign-gateway", description="The `iss` that a JSON web token must have.")
     jwt_audience: str = Field("campaign-gateway", description="The `aud` that a JSON web token must have.")
+    download_secret: SecretStr | None = Field(
+        None,
+        description="What links to files are signed with, 32 bytes or more; the same for all processes. Without it one"
+        " is made and kept in DATA_DIR.",
+    )
+    download_seconds: int = Field(300, ge=1, le=604_800, description="How many seconds a link to a file is good for.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="The least serious log line that is written."
     )
 
+    @field_validator("download_secret")
+    @classmethod
+    def secret_is_long_enough(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and len(secret.get_secret_value().encode()) < MIN_SECRET_BYTES:
+            raise ValueError(f"must have at least {MIN_SECRET_BYTES} bytes")
+        return secret
+
     @model_validator(mode="after")
     def key_is_long_enough(self) -> Settings:
         key = self.jwt_key
-        short = key is not None and len(key.get_secret_value().encode()) < MIN_HS256_KEY_BYTES
+        short = key is not None and len(key.get_secret_value().encode()) < MIN_SECRET_BYTES
         if self.jwt_algorithm == "HS256" and short:
-            raise ValueError(f"JWT_KEY must have at least {MIN_HS256_KEY_BYTES} bytes for HS256")
+            raise ValueError(f"JWT_KEY must have at least {MIN_SECRET_BYTES} bytes for HS256")
         return self

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
+from uuid import UUID
 
 from resolvers.loaders import Loaders
 from store.database import Reader
@@ -28,6 +30,27 @@ class Viewer:
         return self.identity.scope.user_id
 
 
+@dataclass(frozen=True)
+class StoredFile:
+    """What a link to a file is made of; the file is gone after `expires_at`."""
+
+    company_id: int
+    id: UUID
+    name: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class DownloadLink:
+    """An absolute URL that gives a file to whoever has it, until `expires_at`."""
+
+    url: str
+    expires_at: datetime
+
+
+MintLink = Callable[[StoredFile], DownloadLink]
+
+
 @dataclass
 class Context:
     """One operation's; `selections` keeps what the operation's fields select, by the fields' nodes."""
@@ -35,6 +58,7 @@ class Context:
     viewer: Viewer
     reader: Reader
     request_id: str
+    mint_link: MintLink
     selections: dict[Hashable, object] = field(default_factory=dict)
 
     @cached_property

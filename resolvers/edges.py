@@ -8,7 +8,7 @@ are built once for each shape (columns, order, filters present) and kept; the va
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -84,37 +84,33 @@ class Filter:
     prepare: Callable[[object], object] = as_given
 
 
+@dataclass(eq=False, repr=False)
 class Edge:
-    """What all edges know: whose column holds the key, which rows they lead to and by which column."""
+    """What all edges know: whose column holds the key, which rows they lead to and by which column.
 
-    def __init__(
-        self,
-        name: str,
-        source: Source,
-        *,
-        key: str,
-        child_key: str,
-        link: Link | None = None,
-        parent_decides: bool = False,
-        where: Rule | None = None,
-    ) -> None:
-        """`name` is `Type.field`. `key` is the parent's column, `child_key` the child's (or the link's target).
+    `name` is `Type.field`. `key` is the parent's column, `child_key` the child's (or the link's target); by default the
+    child's own key. `parent_decides`: a parent that may be seen shows all its children, so only the company is checked
+    again. `where` narrows the rows for good.
+    """
 
-        `parent_decides`: a parent that may be seen shows all its children, so only the company is checked again.
-        """
-        self.name = name
-        self.source = source
-        self.key = key
-        self.child_key = child_key
-        self.link = link
-        self.where = where
-        self._rule = source.inherited if parent_decides else source.visible
+    name: str
+    source: Source
+    _: KW_ONLY
+    key: str
+    child_key: str = ""
+    link: Link | None = None
+    parent_decides: bool = False
+    where: Rule | None = None
+
+    def __post_init__(self) -> None:
+        self.child_key = self.child_key or self.source.key
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name})"
 
     def visible(self) -> ColumnElement[bool]:
-        return self._rule() if self.where is None else and_(self._rule(), self.where())
+        rule = self.source.inherited if self.parent_decides else self.source.visible
+        return rule() if self.where is None else and_(rule(), self.where())
 
     def rows(self) -> FromClause:
         """The rows to select from, with the link joined where there is one."""
@@ -138,51 +134,14 @@ class Edge:
         return [self.source.columns[name].label(name) for name in columns]
 
 
-class One(Edge):
-    """The one row, if any, whose `child_key` is the parent's `key`."""
+@dataclass(eq=False, kw_only=True, repr=False)
+class Whole(Edge):
+    """All rows that the keys lead to, in one order."""
 
-    def __init__(self, name: str, source: Source, *, key: str, child_key: str | None = None) -> None:
-        super().__init__(name, source, key=key, child_key=child_key or source.key)
-        self._statement = lru_cache(KEPT_STATEMENTS)(self._build)
+    order: Sequence[AnyExpression] = ()
 
-    async def fetch(self, connection: Reader, columns: Columns, keys: Sequence[object]) -> Rows:
-        return await connection.rows(self._statement(columns), {"keys": list(keys)})
-
-    def _build(self, columns: Columns) -> AnySelect:
-        key = self.key_column()
-        keys = bindparam("keys", type_=array_of(key))
-        return (
-            select(key.label(PARENT_KEY), *self.selected(columns))
-            .select_from(self.rows())
-            .where(self.visible(), key == any_(keys))
-        )
-
-
-class Many(Edge):
-    """All rows of each parent, in one order; for lists that are short by their nature."""
-
-    def __init__(
-        self,
-        name: str,
-        source: Source,
-        *,
-        key: str,
-        child_key: str,
-        order: Sequence[AnyExpression],
-        link: Link | None = None,
-        parent_decides: bool = False,
-        where: Rule | None = None,
-    ) -> None:
-        super().__init__(
-            name,
-            source,
-            key=key,
-            child_key=child_key,
-            link=link,
-            parent_decides=parent_decides,
-            where=where,
-        )
-        self.order = order
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._statement = lru_cache(KEPT_STATEMENTS)(self._build)
 
     async def fetch(self, connection: Reader, columns: Columns, keys: Sequence[object]) -> Rows:
@@ -197,6 +156,14 @@ class Many(Edge):
             .where(self.visible(), key == any_(keys))
             .order_by(*self.order)
         )
+
+
+class One(Whole):
+    """The one row, if any, whose `child_key` is the parent's `key`."""
+
+
+class Many(Whole):
+    """All rows of each parent; for lists that are short by their nature."""
 
 
 @dataclass(frozen=True)
@@ -214,40 +181,21 @@ class PageShape:
     total: bool
 
 
+@dataclass(eq=False, kw_only=True, repr=False)
 class Paged(Edge):
-    """A page of each parent's rows: lateral to the parents' keys, so one statement serves them all."""
+    """A page of each parent's rows: lateral to the parents' keys, so one statement serves them all.
 
-    def __init__(
-        self,
-        name: str,
-        source: Source,
-        *,
-        key: str,
-        child_key: str,
-        sorts: Mapping[str, Sort],
-        order: str,
-        direction: Direction = Direction.ASC,
-        filters: Mapping[str, Filter] | None = None,
-        link: Link | None = None,
-        parent_decides: bool = False,
-        where: Rule | None = None,
-        page_size: int = DEFAULT_PAGE_SIZE,
-    ) -> None:
-        """`order` and `direction` hold where the client names none; `sorts` and `filters` are what it may name."""
-        super().__init__(
-            name,
-            source,
-            key=key,
-            child_key=child_key,
-            link=link,
-            parent_decides=parent_decides,
-            where=where,
-        )
-        self.sorts = sorts
-        self.order = order
-        self.direction = direction
-        self.filters = filters or {}
-        self.page_size = page_size
+    `sorts` and `filters` are what a client may name; `order`, `direction` and `page_size` hold where it names none.
+    """
+
+    sorts: Mapping[str, Sort]
+    order: str
+    direction: Direction = Direction.ASC
+    filters: Mapping[str, Filter] = field(default_factory=dict)
+    page_size: int = DEFAULT_PAGE_SIZE
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._statement = lru_cache(KEPT_STATEMENTS)(self._build)
 
     async def fetch(

@@ -6,11 +6,14 @@ from sqlalchemy import ARRAY, Integer, Text, and_, any_, func, join
 
 from resolvers import access
 from resolvers.campaigns import CAMPAIGN
+from resolvers.context import Context, DownloadLink, StoredFile
 from resolvers.edges import Filter, One, Paged
+from resolvers.errors import ClientError, ErrorCode
 from resolvers.pages import Direction, Sort, SortKind
 from resolvers.people import USER
 from resolvers.sources import Source
-from store.models import Export, ExportStatus, File
+from store.models import Export, ExportStatus, File, TokenScope
+from store.sql_types import AnyRow
 
 EXPORT = Source(
     "Export",
@@ -21,7 +24,11 @@ EXPORT = Source(
     extra={
         "is_available_for_download": func.coalesce(
             and_(Export.status == ExportStatus.COMPLETED, File.expires_at > func.now()), False
-        )
+        ),
+        "file_name": File.name.expression,
+        "file_content_type": File.content_type.expression,
+        "file_key": File.key.expression,
+        "file_expires_at": File.expires_at.expression,
     },
 )
 FILE = Source("File", File, access.files)
@@ -63,3 +70,14 @@ EXPORT_CAMPAIGN = One("Export.campaign", CAMPAIGN, key="campaign_id")
 EXPORT_FILE = One("Export.file", FILE, key="file_id")
 EXPORT_REGENERATED_FROM = One("Export.regeneratedFrom", EXPORT, key="regenerated_from_id")
 FILE_EXPORT = One("File.export", EXPORT, key="id", child_key="file_id")
+
+DOWNLOAD_COLUMNS = ("company_id", "file_id", "file_name", "file_expires_at", "is_available_for_download")
+
+
+def download_link(row: AnyRow, context: Context) -> DownloadLink | None:
+    """A new link to the export's file; None unless the file can be had now. Raises FORBIDDEN without the scope."""
+    if TokenScope.EXPORT not in context.viewer.token_scopes:
+        raise ClientError(ErrorCode.FORBIDDEN, "This token may not download exports.")
+    if not row.is_available_for_download:
+        return None
+    return context.mint_link(StoredFile(row.company_id, row.file_id, row.file_name, row.file_expires_at))

@@ -10,10 +10,10 @@ from strawberry.scalars import JSON
 
 from resolvers import exports as export_edges
 from schema import inputs
-from schema.fields import column, connection, grouped, to_one
+from schema.fields import column, computed, connection, grouped, to_one
 from schema.nodes import Node, global_id
 from schema.registry import object_type, row_type
-from schema.scalars import BigInt
+from schema.scalars import URL, BigInt
 from store.models import ExportFormat, ExportKind, ExportStatus
 
 
@@ -21,6 +21,12 @@ from store.models import ExportFormat, ExportKind, ExportStatus
 class ExportError:
     code: str = column("error_code", "The reason, for programs.")
     message: str | None = column("error_message", "The reason, for people.")
+
+
+@strawberry.type(description="A link to a file. Whoever has it can download the file, so keep it as a secret.")
+class DownloadUrl:
+    url: URL = strawberry.field(description="Where the file is; made anew each time that it is asked for.")
+    expires_at: datetime = strawberry.field(description="When the link ends; ask for another one then.")
 
 
 @object_type(export_edges.EXPORT, "Data that was asked for as a file, and how far the file is.")
@@ -38,6 +44,11 @@ class Export(Node):
     sha256: str | None = column("sha256", "The SHA-256 of the file, in hexadecimal.")
     is_available_for_download: bool = column(
         "is_available_for_download", "Whether the file can be had now: complete, and its life not over."
+    )
+    download_url: DownloadUrl | None = computed(
+        export_edges.DOWNLOAD_COLUMNS,
+        export_edges.download_link,
+        "A link to the file, good for some minutes; null unless the file can be had now. Takes the scope `export`.",
     )
     error: ExportError | None = grouped("Why it was given up; null unless it FAILED.", present="error_code")
     created_at: datetime = column("created_at", "When it was asked for.")

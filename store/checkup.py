@@ -21,29 +21,34 @@ class Finding:
         return f"{'ok     ' if self.good else 'problem'}  {self.what}"
 
 
+# From version 16 on a member may not act as a role unless the grant says SET, a word that version 15 does not know.
+MAY_ACT = text(
+    "SELECT coalesce(bool_or(pg_has_role(current_user, oid, CASE WHEN :version < 16 THEN 'MEMBER' ELSE 'SET' END)),"
+    " false) FROM pg_roles WHERE rolname = :role"
+)
+BYPASSES = text("SELECT coalesce(bool_or(rolsuper OR rolbypassrls), false) FROM pg_roles WHERE rolname = :role")
+UNSECURED = text(
+    "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
+    " AND relname <> 'alembic_version' AND NOT (relrowsecurity AND relforcerowsecurity) ORDER BY relname"
+)
+
+
 async def examine(url: str) -> list[Finding]:
     """What is right and wrong with the database at `url`, the owner's; fails when it cannot be reached."""
+    role = {"role": APPLICATION_ROLE}
     async with owner_transaction(url) as connection:
         version = int(await connection.scalar(text("SHOW server_version_num"))) // 10_000
-        revision = await connection.scalar(
-            text("SELECT to_regclass('alembic_version') IS NOT NULL")
-        ) and await connection.scalar(text("SELECT version_num FROM alembic_version"))
-        member = await connection.scalar(
-            text(
-                "SELECT coalesce(bool_or(pg_has_role(current_user, oid, 'MEMBER')), false) FROM pg_roles"
-                " WHERE rolname = :role"
-            ),
-            {"role": APPLICATION_ROLE},
-        )
-        bypasses = await connection.scalar(
-            text("SELECT coalesce(bool_or(rolsuper OR rolbypassrls), false) FROM pg_roles WHERE rolname = :role"),
-            {"role": APPLICATION_ROLE},
-        )
+        migrated = await connection.scalar(text("SELECT to_regclass('alembic_version') IS NOT NULL"))
+        revision = await connection.scalar(text("SELECT version_num FROM alembic_version")) if migrated else None
+        may_act = await connection.scalar(MAY_ACT, {**role, "version": version})
+        bypasses = await connection.scalar(BYPASSES, role)
+        unsecured = (await connection.scalars(UNSECURED)).all()
         trigrams = await connection.scalar(text("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_trgm')"))
     return [
         Finding(version >= OLDEST_VERSION, f"PostgreSQL {version} ({OLDEST_VERSION} or newer is needed)"),
         Finding(revision == newest_revision(), f"schema at revision {revision} (newest: {newest_revision()})"),
-        Finding(bool(member), f"may act as the role {APPLICATION_ROLE}"),
+        Finding(bool(may_act), f"may act as the role {APPLICATION_ROLE}"),
         Finding(not bypasses, f"row security binds the role {APPLICATION_ROLE}"),
+        Finding(not unsecured, f"row security is forced in every table (without it: {', '.join(unsecured) or 'none'})"),
         Finding(True, f"pg_trgm {'is' if trigrams else 'is not'} there (searching works without it, more slowly)"),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, c
 from store.sql_types import AnyRow
 
 APPLICATION_ROLE = "campaign_gateway"
+GRACE_SECONDS = 5
 SET_COMPANY = text("SELECT set_config('app.company_id', :company_id, true)")
 
 Parameters = Mapping[str, object]
@@ -48,7 +49,8 @@ class Reader:
     """One read-only snapshot of one company's rows, for one operation.
 
     The connection is taken at the first statement and given back at the end; statements of sibling fields wait
-    for each other, as a PostgreSQL connection runs one at a time.
+    for each other, as a PostgreSQL connection runs one at a time. Nothing outlives the operation: a statement that
+    still runs at its end, because the fields that wanted its rows were given up, is stopped, and none follows it.
     """
 
     def __init__(self, engine: AsyncEngine, scope: Scope) -> None:
@@ -58,20 +60,37 @@ class Reader:
         self._stack = AsyncExitStack()
         self._connection: AsyncConnection | None = None
         self._turn = asyncio.Lock()
+        self._running: asyncio.Task[object] | None = None
+        self._over = False
 
     async def rows(self, statement: Executable, parameters: Parameters) -> Sequence[AnyRow]:
         """The rows of a statement; the viewer's parameters are added to the given ones."""
         async with self._turn:
-            if self._connection is None:
-                self._connection = await self._open()
-            result = await self._connection.execute(statement, {**parameters, **self._parameters})
-            return result.all()
+            if self._over:
+                raise RuntimeError("The operation that this statement belongs to is over.")
+            self._running = asyncio.current_task()
+            try:
+                if self._connection is None:
+                    self._connection = await self._open()
+                result = await self._connection.execute(statement, {**parameters, **self._parameters})
+                return result.all()
+            finally:
+                self._running = None
 
     async def _open(self) -> AsyncConnection:
-        connection = await self._stack.enter_async_context(self._engine.connect())
-        connection = await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        await connection.execute(SET_COMPANY, {"company_id": str(self.scope.company_id)})
+        async with AsyncExitStack() as stack:
+            connection = await stack.enter_async_context(self._engine.connect())
+            await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            await connection.execute(SET_COMPANY, {"company_id": str(self.scope.company_id)})
+            self._stack = stack.pop_all()
         return connection
+
+    async def _close(self) -> None:
+        self._over = True
+        if self._running is not None:
+            self._running.cancel()
+        async with self._turn:
+            await self._stack.aclose()
 
     async def __aenter__(self) -> Reader:
         return self
@@ -79,7 +98,20 @@ class Reader:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._stack.aclose()
+        await run_to_end(self._close())
+
+
+async def run_to_end(work: Coroutine[object, object, None]) -> None:
+    """Awaits the work, also when the caller is cancelled meanwhile, who then hears of it once the work is done."""
+    task = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 class Database:
@@ -88,7 +120,8 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 10, command_timeout: float = 30) -> None:
         """`url` is SQLAlchemy's (`postgresql+asyncpg://…`); its user must be a member of the application's role.
 
-        `command_timeout`: seconds after which a statement is given up, on both sides.
+        `command_timeout`: seconds after which a statement is given up by the server, and a little later, in case
+        the server is not there any more, by this side.
         """
         self.engine = create_async_engine(
             url,
@@ -102,7 +135,7 @@ class Database:
             json_deserializer=orjson.loads,
             connect_args={
                 "timeout": 10,
-                "command_timeout": command_timeout,
+                "command_timeout": command_timeout + GRACE_SECONDS,
                 "server_settings": {
                     "role": APPLICATION_ROLE,
                     "application_name": "campaign-gateway",

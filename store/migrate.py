@@ -14,6 +14,8 @@ from store.models import Base
 
 # Any number will do, as long as every process of the gateway takes the same one.
 MIGRATION_LOCK = 7_364_201
+# Made only where the server has the extension pg_trgm, so the models do not know them.
+TRIGRAM_INDEXES = ("campaigns_search_idx", "contacts_search_idx")
 
 
 def configuration(connection: Connection | None = None) -> Config:
@@ -40,10 +42,14 @@ async def migrate(url: str, revision: str = "head") -> None:
 
 
 async def ensure_database(admin_url: str, name: str) -> None:
-    """Makes the database unless the server has it; `name` is ours, never a client's."""
+    """Makes the database unless the server has it; `name` is ours, never a client's.
+
+    Two processes at once wait for each other, as for migrations.
+    """
     engine = create_async_engine(admin_url, isolation_level="AUTOCOMMIT")
     try:
         async with engine.connect() as connection:
+            await connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": MIGRATION_LOCK})
             known = await connection.scalar(text("SELECT true FROM pg_database WHERE datname = :name"), {"name": name})
             if not known:
                 await connection.execute(text(f'CREATE DATABASE "{name}"'))
@@ -60,4 +66,9 @@ def newest_revision() -> str:
 
 def differences(connection: Connection) -> list[object]:
     """What the models say and the migrated database does not, or the other way round."""
-    return list(compare_metadata(MigrationContext.configure(connection), Base.metadata))
+    options = {"include_object": is_of_the_models, "compare_server_default": True}
+    return list(compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata))
+
+
+def is_of_the_models(_object: object, name: str | None, kind: str, _reflected: bool, _other: object) -> bool:
+    return not (kind == "index" and name in TRIGRAM_INDEXES)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, insert, select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store.database import SET_COMPANY
@@ -65,7 +66,7 @@ async def role_holders(connection: AsyncConnection, company_id: int) -> list[Rol
         select(Company.name, User.id, User.role, User.email)
         .join(Company, Company.id == User.company_id)
         .where(User.company_id == company_id, User.is_system_user.is_(False))
-        .distinct(User.role)
+        .ext(distinct_on(User.role))
         .order_by(User.role, User.id)
     )
     return [RoleHolder(row.name, row.id, Role(row.role), row.email) for row in found]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -12,11 +15,13 @@ import httpx
 import uvicorn
 from sqlalchemy import event
 
-from gateway.app import build_app
+from gateway.app import Deployment, build_app
 from gateway.cli import listening_socket
 from gateway.settings import Settings
 from store.database import Database
 from tests.build import NOW
+
+DOWNLOAD_SECRET = b"the-secret-of-downloads-in-tests"
 
 
 @dataclass
@@ -40,10 +45,11 @@ class Answer:
 
 
 class Gateway:
-    """A running gateway."""
+    """A running gateway; `files` is the folder that its files are in."""
 
-    def __init__(self, http: httpx.AsyncClient, database: Database) -> None:
+    def __init__(self, http: httpx.AsyncClient, database: Database, files: Path) -> None:
         self.http = http
+        self.files = files
         self._database = database
 
     async def ask(
@@ -73,18 +79,21 @@ class Gateway:
 
 
 @asynccontextmanager
-async def running_gateway(url: str, **settings: Any) -> AsyncIterator[Gateway]:
+async def running_gateway(
+    url: str, *, now: Callable[[], datetime] = lambda: NOW, **settings: Any
+) -> AsyncIterator[Gateway]:
     """The gateway on a free port of this machine, over the database at `url`; its clock stands at `NOW`."""
     chosen = Settings(**{"port": 0, "database_pool_size": 3, "log_level": "ERROR", **settings})
-    with listening_socket(chosen) as listener:
-        app = build_app(chosen, url, now=lambda: NOW)
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    with listening_socket(chosen) as listener, tempfile.TemporaryDirectory(prefix="mcg-files-") as folder:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        deployment = Deployment(url, chosen.public_url or address, Path(folder), DOWNLOAD_SECRET)
+        app = build_app(chosen, deployment, now)
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
         async with anyio.create_task_group() as tasks, httpx.AsyncClient(base_url=address, timeout=30) as http:
             tasks.start_soon(server.serve, [listener])
-            while not server.started:
+            while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
                 await anyio.sleep(0.001)
             try:
-                yield Gateway(http, app.state.database)
+                yield Gateway(http, app.state.database, deployment.files)
             finally:
                 server.should_exit = True

@@ -25,10 +25,10 @@ def test_every_setting_is_documented(name: str) -> None:
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable of the environment sets what it names."""
     monkeypatch.setenv("PORT", "8123")
-    monkeypatch.setenv("DATABASE_URL", "postgresql+asyncpg://me:secret@db/campaigns")
+    monkeypatch.setenv("DATABASE_URL", "postgresql+asyncpg://me:hunter2@db/campaigns")
     settings = Settings()
     assert settings.port == 8123
-    assert "secret" not in repr(settings)
+    assert "hunter2" not in repr(settings)
 
 
 def test_settings_cannot_be_changed() -> None:
@@ -47,6 +47,10 @@ def test_settings_cannot_be_changed() -> None:
         ("JWT_ALGORITHM", "none"),
         ("LOG_LEVEL", "loud"),
         ("JWT_KEY", "short"),
+        ("DOWNLOAD_SECRET", "short"),
+        ("DOWNLOAD_SECONDS", "0"),
+        ("PUBLIC_URL", "example.com"),
+        ("PUBLIC_URL", "https://example.com/"),
     ],
 )
 def test_a_wrong_setting_is_named(

@@ -53,20 +53,35 @@ def upgrade() -> None:
 
 
 def create_application_role() -> None:
+    # Another database of the server may have it already; then an administrator may have made it, and granted it to
+    # an owner who could neither make roles nor grant this one. From version 16 on a member may not act as the role
+    # unless the grant says SET, and version 15 does not know that word.
     op.execute(
         f"""
         DO $$ BEGIN
-            CREATE ROLE {APPLICATION_ROLE} NOLOGIN NOSUPERUSER NOBYPASSRLS;
+            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APPLICATION_ROLE}') THEN
+                CREATE ROLE {APPLICATION_ROLE} NOLOGIN NOSUPERUSER NOBYPASSRLS;
+            END IF;
         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
         END $$
         """
     )
-    op.execute(f"GRANT {APPLICATION_ROLE} TO CURRENT_USER")
+    op.execute(
+        f"""
+        DO $$ BEGIN
+            IF NOT pg_has_role(
+                current_user, '{APPLICATION_ROLE}',
+                CASE WHEN current_setting('server_version_num')::integer < 160000 THEN 'MEMBER' ELSE 'SET' END
+            ) THEN
+                GRANT {APPLICATION_ROLE} TO CURRENT_USER;
+            END IF;
+        END $$
+        """
+    )
     op.execute(f"GRANT USAGE ON SCHEMA public TO {APPLICATION_ROLE}")
     op.execute(f"GRANT SELECT ON companies, alembic_version TO {APPLICATION_ROLE}")
     tables = ", ".join(OWNED_TABLES)
     op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {APPLICATION_ROLE}")
-    op.execute(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {APPLICATION_ROLE}")
 
 
 def trigrams_available() -> bool:
@@ -91,5 +106,4 @@ def downgrade() -> None:
         op.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
     # The role may serve other databases of the server, so it stays; its rights on this one go.
     op.execute(f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {APPLICATION_ROLE}")
-    op.execute(f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM {APPLICATION_ROLE}")
     op.execute(f"REVOKE USAGE ON SCHEMA public FROM {APPLICATION_ROLE}")
