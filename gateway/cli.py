@@ -61,7 +61,10 @@ def data_directory(settings: Settings) -> Path:
 
 
 def files_directory(settings: Settings) -> Path:
-    return data_directory(settings) / "files"
+    """Where exports are kept: people's data, hence closed to the other users of the machine."""
+    found = data_directory(settings) / "files"
+    found.mkdir(mode=0o700, exist_ok=True)
+    return found
 
 
 def download_secret(settings: Settings) -> bytes:

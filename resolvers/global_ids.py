@@ -6,6 +6,7 @@ A global id is `Type:id` in URL-safe base64 without padding; clients treat it as
 
 from __future__ import annotations
 
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from enum import Enum
@@ -15,21 +16,29 @@ from resolvers.errors import ClientError, ErrorCode
 
 Key = int | UUID
 
+GLOBAL_ID = re.compile(r"([A-Za-z]{1,40}):([0-9a-f-]{1,40})")
+WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,29}")
+
 
 def encode(typename: str, key: object) -> str:
     return urlsafe_b64encode(f"{typename}:{key}".encode()).rstrip(b"=").decode()
 
 
 def decode(text: str) -> tuple[str, str]:
-    """(type name, id) of a global id; raises INVALID_ID."""
+    """(type name, id) of a global id; raises INVALID_ID unless it is spelled as `encode` spells it."""
     try:
         decoded = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)).decode("ascii")
     except (UnicodeError, Base64Error):
-        raise ClientError(ErrorCode.INVALID_ID, "This is not an id of this API.") from None
-    typename, colon, key = decoded.partition(":")
-    if not colon:
-        raise ClientError(ErrorCode.INVALID_ID, "This is not an id of this API.")
-    return typename, key
+        raise malformed() from None
+    parts = GLOBAL_ID.fullmatch(decoded)
+    # The decoder skips characters that are not base64, so that many texts would name one row.
+    if parts is None or encode(parts[1], parts[2]) != text:
+        raise malformed()
+    return parts[1], parts[2]
+
+
+def malformed() -> ClientError:
+    return ClientError(ErrorCode.INVALID_ID, "This is not an id of this API.")
 
 
 class KeyKind(Enum):
@@ -59,9 +68,12 @@ def parse(typename: str, kind: KeyKind, text: str) -> Key | None:
 
 
 def parse_key(kind: KeyKind, text: str) -> Key | None:
-    """The raw id, or None when the text is not one. Only the plain spelling counts: no signs, no braces."""
+    """The raw id, or None when the text is not one.
+
+    Only the plain spelling counts: no signs, leading zeros or braces; a UUID may have capitals (RFC 9562, 4).
+    """
     if kind is not KeyKind.UUID:
-        return int(text) if text.isascii() and text.isdigit() and len(text) <= 30 else None
+        return int(text) if WHOLE_NUMBER.fullmatch(text) else None
     try:
         key = UUID(text)
     except ValueError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from functools import cache
 from typing import Any
 
 import strawberry
@@ -39,22 +40,24 @@ def global_id(source: Source) -> Any:
     )
 
 
-BY_ID: dict[str, One] = {}
+@cache
+def edge_to(typename: str) -> One:
+    """The edge that leads from an id to the row of this type."""
+    source = SOURCES[typename]
+    return One(f"Query.node:{typename}", source, key=source.key)
 
 
 async def load_node(info: ContextInfo, id: str) -> AnyRow:
     """The row that a global id names, with the columns selected on its type; raises INVALID_ID or NOT_FOUND."""
     typename, _ = global_ids.decode(id)
-    source = SOURCES.get(typename)
-    if source is None:
-        raise ClientError(ErrorCode.INVALID_ID, "This is not an id of this API.")
-    key = source.parse(id)
+    if typename not in SOURCES:
+        raise global_ids.malformed()
+    key = SOURCES[typename].parse(id)
     raw = raw_info(info)
     type_ = raw.schema.type_map[typename]
     assert isinstance(type_, GraphQLObjectType)
     columns = (*selected_columns(raw, type_, raw.field_nodes), TYPENAME)
-    edge = BY_ID.setdefault(typename, One(f"Query.node:{typename}", source, key=source.key))
-    row: Any = None if key is None else await info.context.load.one(edge, columns, key)
+    row: Any = None if key is None else await info.context.load.one(edge_to(typename), columns, key)
     if row is None:
         raise not_found(typename)
     found: AnyRow = row

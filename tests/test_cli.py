@@ -109,6 +109,7 @@ def test_demo_from_first_start_to_second(directory: Path) -> None:
     with serving(directory, port) as first:
         tokens = json.loads((directory / "demo-tokens.json").read_text())
         assert (directory / "demo-tokens.json").stat().st_mode & 0o777 == 0o600
+        assert (directory / "files").stat().st_mode & 0o777 == 0o700
         assert [set(token) for token in tokens] == [{"company", "role", "email", "token"}] * 6
         assert len({(token["company"], token["role"]) for token in tokens}) == 6
         for token in tokens:

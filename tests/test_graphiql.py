@@ -107,3 +107,12 @@ async def run_query(page: Page) -> None:
         "Campaigns", timeout=30_000
     )
     await button.click()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", ["/", "/healthz", "/graphiql/examples.json"])
+async def test_a_page_takes_no_post(gateway: Gateway, path: str) -> None:
+    """A method that a page does not have is refused as everything is: with a code, and with what is allowed."""
+    answer = await gateway.http.post(path)
+    assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (405, "METHOD_NOT_ALLOWED")
+    assert "GET" in answer.headers["allow"]

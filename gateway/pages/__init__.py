@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from pathlib import Path
 
 import orjson
@@ -12,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from starlette.types import ExceptionHandler, Scope
 
 FOLDER = Path(__file__).parent
 EXAMPLES = FOLDER / "examples"
@@ -32,6 +33,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+REFUSALS = {"NOT_FOUND": "There is nothing here.", "METHOD_NOT_ALLOWED": "That cannot be done here."}
 PAGE_HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Referrer-Policy": "no-referrer",
@@ -60,9 +62,12 @@ async def examples(_request: Request) -> Response:
     return Response(orjson.dumps(example_tabs()), media_type="application/json", headers=PAGE_HEADERS)
 
 
-async def not_found(_request: Request, _error: Exception) -> Response:
-    body = orjson.dumps({"errors": [{"message": "There is nothing here.", "extensions": {"code": "NOT_FOUND"}}]})
-    return Response(body, 404, media_type="application/json")
+async def refused(_request: Request, error: Exception) -> Response:
+    """Starlette's own refusals (no such path, not this method), in the form of all others."""
+    assert isinstance(error, HTTPException)
+    code = HTTPStatus(error.status_code).name
+    problem = {"message": REFUSALS.get(code, error.detail), "extensions": {"code": code}}
+    return Response(orjson.dumps({"errors": [problem]}), error.status_code, error.headers, "application/json")
 
 
 def example_tabs() -> list[dict[str, str | None]]:
@@ -92,4 +97,4 @@ ROUTES: list[BaseRoute] = [
     Route("/graphiql/examples.json", examples),
     Mount("/graphiql/assets", GZipMiddleware(Assets(directory=FOLDER / "graphiql" / "assets"))),
 ]
-EXCEPTION_HANDLERS = {404: not_found, HTTPException: not_found}
+EXCEPTION_HANDLERS: dict[int | type[Exception], ExceptionHandler] = {HTTPException: refused}
