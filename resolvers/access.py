@@ -11,7 +11,7 @@ from collections.abc import Callable
 from sqlalchemy import ARRAY, Boolean, ColumnElement, Integer, any_, bindparam, exists, or_
 from sqlalchemy.orm import InstrumentedAttribute
 
-from store.models import Campaign, CampaignScope, Company, DeliveryReport, Export, File, Recipient, Template
+from store.models import Campaign, CampaignScope, Company, DeliveryReport, Export, ExportKind, File, Recipient, Template
 from store.models.base import Owned
 
 Rule = Callable[[], ColumnElement[bool]]
@@ -78,9 +78,15 @@ def delivery_reports() -> ColumnElement[bool]:
 
 
 def exports() -> ColumnElement[bool]:
-    """The company's exports, but for those of a campaign that the viewer may not see."""
+    """The company's exports, but for those that could tell of a campaign that the viewer may not see.
+
+    Delivery reports of a period are of all the campaigns that whoever asked for them sees: they are theirs alone.
+    """
     campaign = exists().where(Campaign.company_id == Export.company_id, Campaign.id == Export.campaign_id, campaigns())
-    return of_company(Export.company_id) & or_(SEES_EVERYTHING, Export.campaign_id.is_(None), campaign)
+    of_no_campaign = Export.campaign_id.is_(None) & or_(
+        Export.kind != ExportKind.DELIVERY_REPORTS, Export.requested_by_id == USER_ID
+    )
+    return of_company(Export.company_id) & or_(SEES_EVERYTHING, of_no_campaign, campaign)
 
 
 def files() -> ColumnElement[bool]:

@@ -13,7 +13,6 @@ from resolvers.search import containing, like_pattern
 from resolvers.sources import Source
 from resolvers.templates import TEMPLATE
 from store.models import Campaign, CampaignStatus, CampaignTaskUser
-from store.models.campaigns import CAMPAIGN_SEND_AT, CAMPAIGN_SENT_AT
 
 CAMPAIGN = Source("Campaign", Campaign, access.campaigns)
 
@@ -28,8 +27,8 @@ SORTS = {
     "CREATED_AT": Sort(Campaign.created_at, SortKind.TIME),
     "UPDATED_AT": Sort(Campaign.updated_at, SortKind.TIME),
     "NAME": Sort(Campaign.sort_name, SortKind.TEXT),
-    "SEND_AT": Sort(CAMPAIGN_SEND_AT, SortKind.TIME),
-    "SENT_AT": Sort(CAMPAIGN_SENT_AT, SortKind.TIME),
+    "SEND_AT": Sort(Campaign.sort_send_at, SortKind.TIME),
+    "SENT_AT": Sort(Campaign.sort_sent_at, SortKind.TIME),
 }
 FILTERS = {
     "status_in": Filter(ARRAY(Text()), lambda wanted: Campaign.status == any_(wanted), current_statuses),

@@ -19,7 +19,6 @@ from store.models import (
     FieldOwner,
     RelationsPath,
 )
-from store.models.contacts import CONTACT_LATEST_ACTIVITY
 
 ACCOUNT = Source("Account", Account, access.whole_company(Account))
 CONTACT = Source("Contact", Contact, access.whole_company(Contact))
@@ -31,7 +30,7 @@ SORTS = {
     "CREATED_AT": Sort(Contact.created_at, SortKind.TIME),
     "UPDATED_AT": Sort(Contact.updated_at, SortKind.TIME),
     "NAME": Sort(Contact.sort_name, SortKind.TEXT),
-    "LATEST_ACTIVITY_AT": Sort(CONTACT_LATEST_ACTIVITY, SortKind.TIME),
+    "LATEST_ACTIVITY_AT": Sort(Contact.sort_latest_activity_at, SortKind.TIME),
 }
 FILTERS = {
     "status_in": Filter(ARRAY(Text()), lambda wanted: Contact.status == any_(wanted)),

@@ -61,9 +61,7 @@ def exports_of(name: str, *, key: str, child_key: str, parent_decides: bool = Fa
 EXPORTS = exports_of("Query.exports", key="company_id", child_key="company_id")
 USER_EXPORTS = exports_of("User.exports", key="id", child_key="requested_by_id")
 CAMPAIGN_EXPORTS = exports_of("Campaign.exports", key="id", child_key="campaign_id", parent_decides=True)
-EXPORT_REGENERATIONS = exports_of(
-    "Export.regenerations", key="id", child_key="regenerated_from_id", parent_decides=True
-)
+EXPORT_REGENERATIONS = exports_of("Export.regenerations", key="id", child_key="regenerated_from_id")
 
 EXPORT_USER = One("Export.requestedBy", USER, key="requested_by_id")
 EXPORT_CAMPAIGN = One("Export.campaign", CAMPAIGN, key="campaign_id")

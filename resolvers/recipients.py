@@ -24,6 +24,8 @@ MESSAGE = Source(
         and_(Recipient.company_id == CampaignMessage.company_id, Recipient.id == CampaignMessage.id),
     ),
     extra={
+        # The recipient's id, which is the same and has the index that lists of a campaign are read from.
+        "id": Recipient.id.expression,
         "campaign_id": Recipient.campaign_id.expression,
         "contact_id": Recipient.contact_id.expression,
         "status": Recipient.status.expression,

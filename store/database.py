@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 
 import orjson
 from sqlalchemy import Executable, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
 from store.sql_types import AnyRow
@@ -74,6 +75,11 @@ class Reader:
                     self._connection = await self._open()
                 result = await self._connection.execute(statement, {**parameters, **self._parameters})
                 return result.all()
+            except DBAPIError:
+                # PostgreSQL refuses all that follows in this transaction; the other fields get a new one.
+                self._connection = None
+                await self._stack.aclose()
+                raise
             finally:
                 self._running = None
 
@@ -85,33 +91,17 @@ class Reader:
             self._stack = stack.pop_all()
         return connection
 
-    async def _close(self) -> None:
-        self._over = True
-        if self._running is not None:
-            self._running.cancel()
-        async with self._turn:
-            await self._stack.aclose()
-
     async def __aenter__(self) -> Reader:
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await run_to_end(self._close())
-
-
-async def run_to_end(work: Coroutine[object, object, None]) -> None:
-    """Awaits the work, also when the caller is cancelled meanwhile, who then hears of it once the work is done."""
-    task = asyncio.create_task(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
+        self._over = True
+        if self._running is not None:
+            self._running.cancel()
+        async with self._turn:
+            await self._stack.aclose()
 
 
 class Database:
@@ -142,6 +132,8 @@ class Database:
                     "timezone": "UTC",
                     "statement_timeout": str(int(command_timeout * 1000)),
                     "idle_in_transaction_session_timeout": "60000",
+                    # Otherwise a statement whose asker died without a word would run on to its limit.
+                    "client_connection_check_interval": "1000",
                     # Compiling a plan costs more than these short statements take.
                     "jit": "off",
                 },

@@ -1,12 +1,11 @@
-"""What do tests share? One database server for the run, a migrated template, and a database of its own for each test."""
+"""What do tests share? One database server a run, a migrated template, and a database of its own for each test."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from store.embedded import embedded_server
 from store.migrate import migrate
 from tests.build import Builder, TestCompany, small_company
 from tests.client import Gateway, running_gateway
-from tests.servers import system_server, system_server_available
 
 TEMPLATE = "template_of_tests"
 WORLD = "world_of_tests"

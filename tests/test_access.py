@@ -225,7 +225,6 @@ def test_edges_that_are_never_null() -> None:
 
 
 @pytest.mark.parametrize("viewer", ["manager", "member", "new"])
-@pytest.mark.xfail(reason="Export.regenerations is `parent_decides`, but an export may repeat one of another campaign")
 async def test_regenerations_of_an_export(gateway: Gateway, house: House, viewer: str) -> None:
     """An export's repetitions are only those that the viewer sees."""
     found = await pages(gateway, house.tokens[viewer], "Export.regenerations", visible_ids(house, viewer, "Export"))

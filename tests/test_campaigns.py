@@ -19,7 +19,9 @@ async def test_campaign_with_its_people(gateway: Gateway, world: World) -> None:
             name status message { subject content sender } filter
             user { lastName } team { name } group { name } template { title }
             task { distributionStrategy startAt relationsPath { name } distributeUsers { lastName } }
-            recipients { totalCount nodes { status contact { firstName } message { subject } deliveryReports { reply } } }
+            recipients { totalCount nodes {
+              status contact { firstName } message { subject } deliveryReports { reply }
+            } }
           }
         }
         """,

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import func, update
 
 from store.database import owner_transaction
-from store.models import File
+from store.models import Export, File
+from tests.build import Builder
 from tests.client import Gateway
 from tests.conftest import World
 
@@ -95,3 +96,13 @@ async def test_a_file_at_the_end_of_its_life_cannot_be_had(gateway: Gateway, wor
         await connection.execute(update(File).values(expires_at=func.now() - timedelta(seconds=1)))
     answer = await gateway.ask(query, world.acme.tokens["admin"], {"id": str(world.acme.rows["export"])})
     assert answer.data["export"] == {"status": "COMPLETED", "isAvailableForDownload": False}
+
+
+async def test_delivery_reports_of_a_period_are_their_requesters(gateway: Gateway, world: World) -> None:
+    """An export of many campaigns' reports, hidden ones perhaps, is for who asked for it and for administrators."""
+    async with owner_transaction(world.url) as connection:
+        own = {"company_id": world.acme.id, "requested_by_id": world.acme.manager}
+        export = await Builder(connection).add(Export, **own, kind="DELIVERY_REPORTS")
+    query = "query ($id: ID!) { export(id: $id) { kind } }"
+    for role, codes in (("admin", []), ("manager", []), ("member", ["NOT_FOUND"])):
+        assert (await gateway.ask(query, world.acme.tokens[role], {"id": str(export)})).codes == codes

@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from store.database import Database
 from store.models import (
     AccessToken,
     Account,
@@ -383,3 +384,16 @@ async def test_new_row_has_the_defaults(rows: AsyncConnection, shared_world: Wor
     wanted = {"company_id": acme.id, "kind": "LETTERS", "format": "ZIP", "requested_by_id": acme.member}
     made = (await rows.execute(insert(export).values(wanted).returning(export))).one()
     assert (made.status, made.rows_processed, made.parameters, made.file_id) == ("PENDING", 0, {}, None)
+
+
+async def test_json_keeps_its_values(own_world: World) -> None:
+    """What the application writes into a JSON column is read as it was, with its letters and large numbers."""
+    value = {"ø": ["\u20ac", None, True, 2**53 + 1, 0.1], "": {}}
+    database = Database(own_world.url, pool_size=1)
+    try:
+        async with database.writing(own_world.acme.id) as session:
+            await session.execute(update(Contact).values(custom_fields=value))
+            read = await session.execute(select(Contact.custom_fields, Contact.custom_fields["ø"][0].as_string()))
+            assert [tuple(row) for row in read] == [(value, "\u20ac")] * 2
+    finally:
+        await database.close()

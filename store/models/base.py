@@ -16,7 +16,6 @@ from sqlalchemy import (
     MetaData,
     Text,
     func,
-    literal_column,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedColumn, mapped_column
@@ -30,11 +29,6 @@ CONSTRAINT_NAMES = {
     "uq": "%(table_name)s_%(column_0_N_name)s_key",
     "ix": "%(table_name)s_%(column_0_N_name)s_idx",
 }
-
-
-# Written into the SQL text, never bound: PostgreSQL takes an expression index only when the query's
-# expression is the same to the letter, and a bind parameter is not.
-NEVER = literal_column("'infinity'::timestamptz", DateTime(timezone=True))
 
 
 class Base(DeclarativeBase):
@@ -67,10 +61,16 @@ class Stamped:
 def derived(expression: str) -> MappedColumn[str]:
     """Text made of other columns, for sorting or searching a list without regard to case.
 
-    Stored, not an index on the expression: `lower` is not leak-proof, so row security would keep PostgreSQL from
-    using it as an index condition and every page would be read from the first row on.
+    Stored, not an index on the expression: `lower` (as `coalesce`) is not leak-proof, so row security would keep
+    PostgreSQL from using it as an index condition, and every page would be read from the first row on.
     """
     return mapped_column(Text, Computed(expression, persisted=True), sort_order=80)
+
+
+def derived_time(column: str) -> MappedColumn[datetime]:
+    """A time to sort a list by, never null: rows without it count as the latest. Stored for the same reason."""
+    expression = f"coalesce({column}, 'infinity'::timestamptz)"
+    return mapped_column(DateTime(timezone=True), Computed(expression, persisted=True), sort_order=80)
 
 
 def refers_to(table: str, column: str, *, ondelete: str | None = None) -> ForeignKeyConstraint:

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -19,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from store.models.base import NEVER, Base, JsonValue, Owned, Stamped, derived, one_of, refers_to
+from store.models.base import Base, JsonValue, Owned, Stamped, derived, derived_time, one_of, refers_to
 
 
 class CampaignType(StrEnum):
@@ -148,6 +149,8 @@ class Campaign(Owned, Stamped, Base):
     task_start_at: Mapped[datetime | None]
     task_end_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(server_default="1")
+    sort_send_at: Mapped[datetime] = derived_time("send_at")
+    sort_sent_at: Mapped[datetime] = derived_time("sent_at")
     sort_name: Mapped[str] = derived("lower(name)")
     search_text: Mapped[str] = derived("lower(name || ' ' || description || ' ' || coalesce(message_subject, ''))")
 
@@ -175,6 +178,8 @@ class Recipient(Owned, Stamped, Base):
         refers_to("contacts", "contact_id", ondelete="SET NULL (contact_id)"),
         one_of("status", DeliveryStatus),
         UniqueConstraint("company_id", "campaign_id", "contact_id"),
+        # Lists of a campaign are read from it, and reports refer to it, so that none can name another campaign.
+        UniqueConstraint("company_id", "campaign_id", "id"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -201,8 +206,11 @@ class DeliveryReport(Owned, Base):
 
     __tablename__ = "delivery_reports"
     __table_args__ = (
-        refers_to("recipients", "recipient_id", ondelete="CASCADE"),
-        refers_to("campaigns", "campaign_id", ondelete="CASCADE"),
+        ForeignKeyConstraint(
+            ["company_id", "campaign_id", "recipient_id"],
+            ["recipients.company_id", "recipients.campaign_id", "recipients.id"],
+            ondelete="CASCADE",
+        ),
         one_of("status", DeliveryStatus),
     )
 
@@ -236,29 +244,32 @@ class CampaignSettings(Owned, Base):
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-CAMPAIGN_SEND_AT = func.coalesce(Campaign.send_at, NEVER)
-CAMPAIGN_SENT_AT = func.coalesce(Campaign.sent_at, NEVER)
-
 Index("relations_paths_name_idx", RelationsPath.company_id, RelationsPath.sort_name, RelationsPath.id)
 Index("templates_title_idx", Template.company_id, Template.sort_title, Template.id)
 Index("templates_created_idx", Template.company_id, Template.created_at, Template.id)
 Index("templates_updated_idx", Template.company_id, Template.updated_at, Template.id)
-Index("templates_user_idx", Template.company_id, Template.user_id, Template.created_at, Template.id)
-Index("templates_team_idx", Template.company_id, Template.team_id)
+Index("templates_user_idx", Template.company_id, Template.user_id, Template.sort_title, Template.id)
+Index("templates_team_idx", Template.company_id, Template.team_id, Template.sort_title, Template.id)
+Index("templates_group_idx", Template.company_id, Template.group_id, Template.sort_title, Template.id)
 Index("campaigns_created_idx", Campaign.company_id, Campaign.created_at, Campaign.id)
 Index("campaigns_updated_idx", Campaign.company_id, Campaign.updated_at, Campaign.id)
 Index("campaigns_name_idx", Campaign.company_id, Campaign.sort_name, Campaign.id)
-Index("campaigns_send_at_idx", Campaign.company_id, CAMPAIGN_SEND_AT, Campaign.id)
-Index("campaigns_sent_at_idx", Campaign.company_id, CAMPAIGN_SENT_AT, Campaign.id)
+Index("campaigns_send_at_idx", Campaign.company_id, Campaign.sort_send_at, Campaign.id)
+Index("campaigns_sent_at_idx", Campaign.company_id, Campaign.sort_sent_at, Campaign.id)
 Index("campaigns_status_idx", Campaign.company_id, Campaign.status, Campaign.created_at, Campaign.id)
 Index("campaigns_type_idx", Campaign.company_id, Campaign.type, Campaign.created_at, Campaign.id)
 Index("campaigns_team_idx", Campaign.company_id, Campaign.team_id, Campaign.created_at, Campaign.id)
 Index("campaigns_group_idx", Campaign.company_id, Campaign.group_id, Campaign.created_at, Campaign.id)
 Index("campaigns_user_idx", Campaign.company_id, Campaign.user_id, Campaign.created_at, Campaign.id)
 Index("campaigns_template_idx", Campaign.company_id, Campaign.template_id, Campaign.created_at, Campaign.id)
-Index("campaigns_relations_path_idx", Campaign.company_id, Campaign.task_relations_path_id)
+Index(
+    "campaigns_relations_path_idx",
+    Campaign.company_id,
+    Campaign.task_relations_path_id,
+    Campaign.created_at,
+    Campaign.id,
+)
 Index("campaign_task_users_user_idx", CampaignTaskUser.company_id, CampaignTaskUser.user_id)
-Index("recipients_campaign_idx", Recipient.company_id, Recipient.campaign_id, Recipient.id)
 Index("recipients_status_idx", Recipient.company_id, Recipient.campaign_id, Recipient.status, Recipient.id)
 Index("recipients_contact_idx", Recipient.company_id, Recipient.contact_id, Recipient.id)
 Index("delivery_reports_recipient_idx", DeliveryReport.company_id, DeliveryReport.recipient_id)

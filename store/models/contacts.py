@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Identity, Index, Integer, String, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from store.models.base import NEVER, Base, JsonValue, Owned, Stamped, derived, one_of, refers_to
+from store.models.base import Base, JsonValue, Owned, Stamped, derived, derived_time, one_of, refers_to
 
 
 class ContactStatus(StrEnum):
@@ -85,6 +85,7 @@ class Contact(Owned, Stamped, Base):
     call_consent_updated_at: Mapped[datetime | None]
     sms_consent_given: Mapped[bool | None]
     sms_consent_updated_at: Mapped[datetime | None]
+    sort_latest_activity_at: Mapped[datetime] = derived_time("latest_activity_at")
     sort_name: Mapped[str] = derived("lower(coalesce(last_name, '') || ' ' || coalesce(first_name, ''))")
     search_text: Mapped[str] = derived(
         "lower(coalesce(first_name, '') || ' ' || coalesce(last_name, '') || ' ' || coalesce(email, ''))"
@@ -130,19 +131,18 @@ class ContactListMember(Owned, Base):
     contact_id: Mapped[UUID] = mapped_column(primary_key=True)
 
 
-CONTACT_LATEST_ACTIVITY = func.coalesce(Contact.latest_activity_at, NEVER)
-
 Index("accounts_name_idx", Account.company_id, Account.sort_name, Account.id)
 Index("contacts_name_idx", Contact.company_id, Contact.sort_name, Contact.id)
 Index("contacts_created_idx", Contact.company_id, Contact.created_at, Contact.id)
 Index("contacts_updated_idx", Contact.company_id, Contact.updated_at, Contact.id)
-Index("contacts_latest_activity_idx", Contact.company_id, CONTACT_LATEST_ACTIVITY, Contact.id)
+Index("contacts_latest_activity_idx", Contact.company_id, Contact.sort_latest_activity_at, Contact.id)
 Index("contacts_account_idx", Contact.company_id, Contact.account_id, Contact.created_at, Contact.id)
 Index("contacts_user_idx", Contact.company_id, Contact.user_id, Contact.created_at, Contact.id)
 Index("contacts_team_idx", Contact.company_id, Contact.team_id, Contact.created_at, Contact.id)
 Index("contacts_status_idx", Contact.company_id, Contact.status, Contact.created_at, Contact.id)
 Index("contacts_email_idx", Contact.company_id, func.lower(Contact.email))
 Index("fields_name_key", Field.company_id, Field.owner, Field.custom, Field.name, unique=True)
+Index("fields_sort_order_idx", Field.company_id, Field.sort_order, Field.id)
 Index("contact_lists_name_idx", ContactList.company_id, ContactList.sort_name, ContactList.id)
 Index("contact_lists_created_idx", ContactList.company_id, ContactList.created_at, ContactList.id)
 Index("contact_list_members_contact_idx", ContactListMember.company_id, ContactListMember.contact_id)

@@ -92,4 +92,4 @@ Index("exports_status_idx", Export.company_id, Export.status, Export.created_at,
 Index("exports_user_idx", Export.company_id, Export.requested_by_id, Export.created_at, Export.id)
 Index("exports_campaign_idx", Export.company_id, Export.campaign_id, Export.created_at, Export.id)
 Index("exports_file_idx", Export.company_id, Export.file_id)
-Index("exports_regenerated_idx", Export.company_id, Export.regenerated_from_id)
+Index("exports_regenerated_idx", Export.company_id, Export.regenerated_from_id, Export.created_at, Export.id)

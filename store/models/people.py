@@ -96,10 +96,11 @@ class AccessToken(Owned, Base):
 
 Index("groups_name_idx", Group.company_id, Group.sort_name, Group.id)
 Index("teams_name_idx", Team.company_id, Team.sort_name, Team.id)
-Index("teams_group_idx", Team.company_id, Team.group_id)
+Index("teams_group_idx", Team.company_id, Team.group_id, Team.sort_name, Team.id)
 Index("users_name_idx", User.company_id, User.sort_name, User.id)
 Index("users_created_idx", User.company_id, User.created_at, User.id)
 Index("users_email_key", User.company_id, func.lower(User.email), unique=True)
 Index("users_id_key", User.id, unique=True)
 Index("team_members_user_idx", TeamMember.company_id, TeamMember.user_id)
 Index("access_tokens_id_key", AccessToken.id, unique=True)
+Index("access_tokens_user_idx", AccessToken.company_id, AccessToken.user_id)

@@ -25,16 +25,10 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=255), nullable=False),
         sa.Column("b2c", sa.Boolean(), server_default="false", nullable=False),
         sa.Column(
-            "fixed_fields",
-            postgresql.JSONB(astext_type=sa.Text()),
-            server_default=sa.text("'{}'"),
-            nullable=False,
+            "fixed_fields", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False
         ),
         sa.Column(
-            "custom_fields",
-            postgresql.JSONB(astext_type=sa.Text()),
-            server_default=sa.text("'{}'"),
-            nullable=False,
+            "custom_fields", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False
         ),
         sa.Column("sort_name", sa.Text(), sa.Computed("lower(name)", persisted=True), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
@@ -86,6 +80,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("company_id", "id", name=op.f("fields_pkey")),
     )
     op.create_index("fields_name_key", "fields", ["company_id", "owner", "custom", "name"], unique=True)
+    op.create_index("fields_sort_order_idx", "fields", ["company_id", "sort_order", "id"], unique=False)
     op.create_table(
         "files",
         sa.Column("company_id", sa.Integer(), nullable=False),
@@ -142,10 +137,7 @@ def upgrade() -> None:
         sa.Column("is_system_user", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("role", sa.Text(), server_default="MEMBER", nullable=False),
         sa.Column(
-            "sort_name",
-            sa.Text(),
-            sa.Computed("lower(last_name || ' ' || first_name)", persisted=True),
-            nullable=False,
+            "sort_name", sa.Text(), sa.Computed("lower(last_name || ' ' || first_name)", persisted=True), nullable=False
         ),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
@@ -182,6 +174,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("company_id", "id", name=op.f("access_tokens_pkey")),
     )
     op.create_index("access_tokens_id_key", "access_tokens", ["id"], unique=True)
+    op.create_index("access_tokens_user_idx", "access_tokens", ["company_id", "user_id"], unique=False)
     op.create_table(
         "teams",
         sa.Column("company_id", sa.Integer(), nullable=False),
@@ -202,7 +195,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("company_id", "id", name=op.f("teams_pkey")),
     )
-    op.create_index("teams_group_idx", "teams", ["company_id", "group_id"], unique=False)
+    op.create_index("teams_group_idx", "teams", ["company_id", "group_id", "sort_name", "id"], unique=False)
     op.create_index("teams_name_idx", "teams", ["company_id", "sort_name", "id"], unique=False)
     op.create_table(
         "contacts",
@@ -227,17 +220,11 @@ def upgrade() -> None:
         sa.Column("country", sa.Text(), nullable=True),
         sa.Column("date_of_birth", sa.Date(), nullable=True),
         sa.Column(
-            "custom_fields",
-            postgresql.JSONB(astext_type=sa.Text()),
-            server_default=sa.text("'{}'"),
-            nullable=False,
+            "custom_fields", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False
         ),
         sa.Column("latest_activity_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column(
-            "social_profile",
-            postgresql.JSONB(astext_type=sa.Text()),
-            server_default=sa.text("'{}'"),
-            nullable=False,
+            "social_profile", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False
         ),
         sa.Column("email_consent_given", sa.Boolean(), nullable=True),
         sa.Column("email_consent_updated_at", sa.DateTime(timezone=True), nullable=True),
@@ -247,6 +234,12 @@ def upgrade() -> None:
         sa.Column("call_consent_updated_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("sms_consent_given", sa.Boolean(), nullable=True),
         sa.Column("sms_consent_updated_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "sort_latest_activity_at",
+            sa.DateTime(timezone=True),
+            sa.Computed("coalesce(latest_activity_at, 'infinity'::timestamptz)", persisted=True),
+            nullable=False,
+        ),
         sa.Column(
             "sort_name",
             sa.Text(),
@@ -292,10 +285,7 @@ def upgrade() -> None:
     op.create_index("contacts_created_idx", "contacts", ["company_id", "created_at", "id"], unique=False)
     op.create_index("contacts_email_idx", "contacts", ["company_id", sa.literal_column("lower(email)")], unique=False)
     op.create_index(
-        "contacts_latest_activity_idx",
-        "contacts",
-        ["company_id", sa.literal_column("coalesce(latest_activity_at, 'infinity'::timestamptz)"), "id"],
-        unique=False,
+        "contacts_latest_activity_idx", "contacts", ["company_id", "sort_latest_activity_at", "id"], unique=False
     )
     op.create_index("contacts_name_idx", "contacts", ["company_id", "sort_name", "id"], unique=False)
     op.create_index("contacts_status_idx", "contacts", ["company_id", "status", "created_at", "id"], unique=False)
@@ -345,8 +335,7 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint("type IN ('EMAIL', 'LETTER')", name=op.f("templates_type_check")),
         sa.CheckConstraint(
-            "least(margin_top, margin_right, margin_bottom, margin_left) >= 0",
-            name=op.f("templates_margins_check"),
+            "least(margin_top, margin_right, margin_bottom, margin_left) >= 0", name=op.f("templates_margins_check")
         ),
         sa.ForeignKeyConstraint(
             ["company_id", "group_id"],
@@ -361,9 +350,7 @@ def upgrade() -> None:
             ondelete="SET NULL (team_id)",
         ),
         sa.ForeignKeyConstraint(
-            ["company_id", "user_id"],
-            ["users.company_id", "users.id"],
-            name=op.f("templates_company_id_user_id_fkey"),
+            ["company_id", "user_id"], ["users.company_id", "users.id"], name=op.f("templates_company_id_user_id_fkey")
         ),
         sa.ForeignKeyConstraint(
             ["company_id"], ["companies.id"], name=op.f("templates_company_id_fkey"), ondelete="CASCADE"
@@ -371,10 +358,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("company_id", "id", name=op.f("templates_pkey")),
     )
     op.create_index("templates_created_idx", "templates", ["company_id", "created_at", "id"], unique=False)
-    op.create_index("templates_team_idx", "templates", ["company_id", "team_id"], unique=False)
+    op.create_index("templates_group_idx", "templates", ["company_id", "group_id", "sort_title", "id"], unique=False)
+    op.create_index("templates_team_idx", "templates", ["company_id", "team_id", "sort_title", "id"], unique=False)
     op.create_index("templates_title_idx", "templates", ["company_id", "sort_title", "id"], unique=False)
     op.create_index("templates_updated_idx", "templates", ["company_id", "updated_at", "id"], unique=False)
-    op.create_index("templates_user_idx", "templates", ["company_id", "user_id", "created_at", "id"], unique=False)
+    op.create_index("templates_user_idx", "templates", ["company_id", "user_id", "sort_title", "id"], unique=False)
     op.create_table(
         "campaign_settings",
         sa.Column("company_id", sa.Integer(), nullable=False),
@@ -390,8 +378,7 @@ def upgrade() -> None:
         sa.Column("consent_help_text", sa.Text(), nullable=True),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint(
-            "NOT consent_enabled OR consent_unsubscribe_url IS NOT NULL",
-            name=op.f("campaign_settings_consent_check"),
+            "NOT consent_enabled OR consent_unsubscribe_url IS NOT NULL", name=op.f("campaign_settings_consent_check")
         ),
         sa.ForeignKeyConstraint(
             ["company_id", "consent_template_id"],
@@ -400,10 +387,7 @@ def upgrade() -> None:
             ondelete="SET NULL (consent_template_id)",
         ),
         sa.ForeignKeyConstraint(
-            ["company_id"],
-            ["companies.id"],
-            name=op.f("campaign_settings_company_id_fkey"),
-            ondelete="CASCADE",
+            ["company_id"], ["companies.id"], name=op.f("campaign_settings_company_id_fkey"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("company_id", name=op.f("campaign_settings_pkey")),
     )
@@ -433,6 +417,18 @@ def upgrade() -> None:
         sa.Column("task_start_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("task_end_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column(
+            "sort_send_at",
+            sa.DateTime(timezone=True),
+            sa.Computed("coalesce(send_at, 'infinity'::timestamptz)", persisted=True),
+            nullable=False,
+        ),
+        sa.Column(
+            "sort_sent_at",
+            sa.DateTime(timezone=True),
+            sa.Computed("coalesce(sent_at, 'infinity'::timestamptz)", persisted=True),
+            nullable=False,
+        ),
         sa.Column("sort_name", sa.Text(), sa.Computed("lower(name)", persisted=True), nullable=False),
         sa.Column(
             "search_text",
@@ -471,9 +467,7 @@ def upgrade() -> None:
             name=op.f("campaigns_company_id_task_relations_path_id_fkey"),
         ),
         sa.ForeignKeyConstraint(
-            ["company_id", "team_id"],
-            ["teams.company_id", "teams.id"],
-            name=op.f("campaigns_company_id_team_id_fkey"),
+            ["company_id", "team_id"], ["teams.company_id", "teams.id"], name=op.f("campaigns_company_id_team_id_fkey")
         ),
         sa.ForeignKeyConstraint(
             ["company_id", "template_id"],
@@ -482,9 +476,7 @@ def upgrade() -> None:
             ondelete="SET NULL (template_id)",
         ),
         sa.ForeignKeyConstraint(
-            ["company_id", "user_id"],
-            ["users.company_id", "users.id"],
-            name=op.f("campaigns_company_id_user_id_fkey"),
+            ["company_id", "user_id"], ["users.company_id", "users.id"], name=op.f("campaigns_company_id_user_id_fkey")
         ),
         sa.ForeignKeyConstraint(
             ["company_id"], ["companies.id"], name=op.f("campaigns_company_id_fkey"), ondelete="CASCADE"
@@ -494,19 +486,14 @@ def upgrade() -> None:
     op.create_index("campaigns_created_idx", "campaigns", ["company_id", "created_at", "id"], unique=False)
     op.create_index("campaigns_group_idx", "campaigns", ["company_id", "group_id", "created_at", "id"], unique=False)
     op.create_index("campaigns_name_idx", "campaigns", ["company_id", "sort_name", "id"], unique=False)
-    op.create_index("campaigns_relations_path_idx", "campaigns", ["company_id", "task_relations_path_id"], unique=False)
     op.create_index(
-        "campaigns_send_at_idx",
+        "campaigns_relations_path_idx",
         "campaigns",
-        ["company_id", sa.literal_column("coalesce(send_at, 'infinity'::timestamptz)"), "id"],
+        ["company_id", "task_relations_path_id", "created_at", "id"],
         unique=False,
     )
-    op.create_index(
-        "campaigns_sent_at_idx",
-        "campaigns",
-        ["company_id", sa.literal_column("coalesce(sent_at, 'infinity'::timestamptz)"), "id"],
-        unique=False,
-    )
+    op.create_index("campaigns_send_at_idx", "campaigns", ["company_id", "sort_send_at", "id"], unique=False)
+    op.create_index("campaigns_sent_at_idx", "campaigns", ["company_id", "sort_sent_at", "id"], unique=False)
     op.create_index("campaigns_status_idx", "campaigns", ["company_id", "status", "created_at", "id"], unique=False)
     op.create_index("campaigns_team_idx", "campaigns", ["company_id", "team_id", "created_at", "id"], unique=False)
     op.create_index(
@@ -533,10 +520,7 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.ForeignKeyConstraint(
-            ["company_id"],
-            ["companies.id"],
-            name=op.f("contact_list_members_company_id_fkey"),
-            ondelete="CASCADE",
+            ["company_id"], ["companies.id"], name=op.f("contact_list_members_company_id_fkey"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("company_id", "list_id", "contact_id", name=op.f("contact_list_members_pkey")),
     )
@@ -562,10 +546,7 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.ForeignKeyConstraint(
-            ["company_id"],
-            ["companies.id"],
-            name=op.f("campaign_task_users_company_id_fkey"),
-            ondelete="CASCADE",
+            ["company_id"], ["companies.id"], name=op.f("campaign_task_users_company_id_fkey"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("company_id", "campaign_id", "user_id", name=op.f("campaign_task_users_pkey")),
     )
@@ -578,10 +559,7 @@ def upgrade() -> None:
         sa.Column("format", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), server_default="PENDING", nullable=False),
         sa.Column(
-            "parameters",
-            postgresql.JSONB(astext_type=sa.Text()),
-            server_default=sa.text("'{}'"),
-            nullable=False,
+            "parameters", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False
         ),
         sa.Column("requested_by_id", sa.Integer(), nullable=False),
         sa.Column("campaign_id", sa.Uuid(), nullable=True),
@@ -641,7 +619,9 @@ def upgrade() -> None:
     op.create_index("exports_created_idx", "exports", ["company_id", "created_at", "id"], unique=False)
     op.create_index("exports_file_idx", "exports", ["company_id", "file_id"], unique=False)
     op.create_index("exports_kind_idx", "exports", ["company_id", "kind", "created_at", "id"], unique=False)
-    op.create_index("exports_regenerated_idx", "exports", ["company_id", "regenerated_from_id"], unique=False)
+    op.create_index(
+        "exports_regenerated_idx", "exports", ["company_id", "regenerated_from_id", "created_at", "id"], unique=False
+    )
     op.create_index("exports_status_idx", "exports", ["company_id", "status", "created_at", "id"], unique=False)
     op.create_index("exports_user_idx", "exports", ["company_id", "requested_by_id", "created_at", "id"], unique=False)
     op.create_table(
@@ -676,13 +656,10 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("company_id", "id", name=op.f("recipients_pkey")),
         sa.UniqueConstraint(
-            "company_id",
-            "campaign_id",
-            "contact_id",
-            name=op.f("recipients_company_id_campaign_id_contact_id_key"),
+            "company_id", "campaign_id", "contact_id", name=op.f("recipients_company_id_campaign_id_contact_id_key")
         ),
+        sa.UniqueConstraint("company_id", "campaign_id", "id", name=op.f("recipients_company_id_campaign_id_id_key")),
     )
-    op.create_index("recipients_campaign_idx", "recipients", ["company_id", "campaign_id", "id"], unique=False)
     op.create_index("recipients_contact_idx", "recipients", ["company_id", "contact_id", "id"], unique=False)
     op.create_index("recipients_status_idx", "recipients", ["company_id", "campaign_id", "status", "id"], unique=False)
     op.create_table(
@@ -700,10 +677,7 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.ForeignKeyConstraint(
-            ["company_id"],
-            ["companies.id"],
-            name=op.f("campaign_messages_company_id_fkey"),
-            ondelete="CASCADE",
+            ["company_id"], ["companies.id"], name=op.f("campaign_messages_company_id_fkey"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("company_id", "id", name=op.f("campaign_messages_pkey")),
     )
@@ -721,22 +695,13 @@ def upgrade() -> None:
             name=op.f("delivery_reports_status_check"),
         ),
         sa.ForeignKeyConstraint(
-            ["company_id", "campaign_id"],
-            ["campaigns.company_id", "campaigns.id"],
-            name=op.f("delivery_reports_company_id_campaign_id_fkey"),
+            ["company_id", "campaign_id", "recipient_id"],
+            ["recipients.company_id", "recipients.campaign_id", "recipients.id"],
+            name=op.f("delivery_reports_company_id_campaign_id_recipient_id_fkey"),
             ondelete="CASCADE",
         ),
         sa.ForeignKeyConstraint(
-            ["company_id", "recipient_id"],
-            ["recipients.company_id", "recipients.id"],
-            name=op.f("delivery_reports_company_id_recipient_id_fkey"),
-            ondelete="CASCADE",
-        ),
-        sa.ForeignKeyConstraint(
-            ["company_id"],
-            ["companies.id"],
-            name=op.f("delivery_reports_company_id_fkey"),
-            ondelete="CASCADE",
+            ["company_id"], ["companies.id"], name=op.f("delivery_reports_company_id_fkey"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("company_id", "id", name=op.f("delivery_reports_pkey")),
     )
@@ -760,7 +725,6 @@ def downgrade() -> None:
     op.drop_table("campaign_messages")
     op.drop_index("recipients_status_idx", table_name="recipients")
     op.drop_index("recipients_contact_idx", table_name="recipients")
-    op.drop_index("recipients_campaign_idx", table_name="recipients")
     op.drop_table("recipients")
     op.drop_index("exports_user_idx", table_name="exports")
     op.drop_index("exports_status_idx", table_name="exports")
@@ -792,6 +756,7 @@ def downgrade() -> None:
     op.drop_index("templates_updated_idx", table_name="templates")
     op.drop_index("templates_title_idx", table_name="templates")
     op.drop_index("templates_team_idx", table_name="templates")
+    op.drop_index("templates_group_idx", table_name="templates")
     op.drop_index("templates_created_idx", table_name="templates")
     op.drop_table("templates")
     op.drop_index("team_members_user_idx", table_name="team_members")
@@ -809,6 +774,7 @@ def downgrade() -> None:
     op.drop_index("teams_name_idx", table_name="teams")
     op.drop_index("teams_group_idx", table_name="teams")
     op.drop_table("teams")
+    op.drop_index("access_tokens_user_idx", table_name="access_tokens")
     op.drop_index("access_tokens_id_key", table_name="access_tokens")
     op.drop_table("access_tokens")
     op.drop_index("users_name_idx", table_name="users")
@@ -821,6 +787,7 @@ def downgrade() -> None:
     op.drop_index("groups_name_idx", table_name="groups")
     op.drop_table("groups")
     op.drop_table("files")
+    op.drop_index("fields_sort_order_idx", table_name="fields")
     op.drop_index("fields_name_key", table_name="fields")
     op.drop_table("fields")
     op.drop_index("contact_lists_name_idx", table_name="contact_lists")
