@@ -146,8 +146,10 @@ class GraphQLEndpoint:
 
     def _refused(self, errors: list[GraphQLError], request_id: str, media_type: str) -> Response:
         """An answer without data: nothing was executed."""
-        status = 400 if media_type == RESPONSE_TYPE else 200
-        return written({"errors": answered_errors(errors, request_id)}, status, media_type)
+        answers = answered_errors(errors, request_id)
+        faulty = any(answer.get("extensions", {}).get("code") == INTERNAL_ERROR for answer in answers)
+        status = 500 if faulty else 400 if media_type == RESPONSE_TYPE else 200
+        return written({"errors": answers}, status, media_type)
 
 
 def operation_error() -> GraphQLError:

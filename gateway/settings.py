@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -74,9 +75,13 @@ class Settings(BaseSettings):
         return secret
 
     @model_validator(mode="after")
-    def key_is_long_enough(self) -> Settings:
-        key = self.jwt_key
-        short = key is not None and len(key.get_secret_value().encode()) < MIN_SECRET_BYTES
-        if self.jwt_algorithm == "HS256" and short:
+    def key_suits_the_algorithm(self) -> Settings:
+        key = b"" if self.jwt_key is None else self.jwt_key.get_secret_value().encode()
+        if key and self.jwt_algorithm == "HS256" and len(key) < MIN_SECRET_BYTES:
             raise ValueError(f"JWT_KEY must have at least {MIN_SECRET_BYTES} bytes for HS256")
+        if key and self.jwt_algorithm == "RS256":
+            try:
+                load_pem_public_key(key)
+            except ValueError:
+                raise ValueError("JWT_KEY must be a public key in PEM for RS256") from None
         return self

@@ -75,7 +75,7 @@ class Reader:
                     self._connection = await self._open()
                 result = await self._connection.execute(statement, {**parameters, **self._parameters})
                 return result.all()
-            except DBAPIError:
+            except (DBAPIError, TimeoutError):
                 # PostgreSQL refuses all that follows in this transaction; the other fields get a new one.
                 self._connection = None
                 await self._stack.aclose()
@@ -158,8 +158,10 @@ class Database:
             yield await connection.execution_options(postgresql_readonly=True)
 
     async def ping(self) -> str | None:
-        """The revision of the schema that the database holds; fails when the database cannot be reached."""
+        """The revision of the schema that the database holds, if any; fails when the database cannot be reached."""
         async with self.engine.connect() as connection:
+            if not await connection.scalar(text("SELECT to_regclass('alembic_version') IS NOT NULL")):
+                return None
             revision = await connection.scalar(text("SELECT version_num FROM alembic_version"))
             return None if revision is None else str(revision)
 

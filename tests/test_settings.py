@@ -47,6 +47,7 @@ def test_settings_cannot_be_changed() -> None:
         ("JWT_ALGORITHM", "none"),
         ("LOG_LEVEL", "loud"),
         ("JWT_KEY", "short"),
+        ("JWT_KEY", "RS256 without any PEM, however long it is"),
         ("DOWNLOAD_SECRET", "short"),
         ("DOWNLOAD_SECONDS", "0"),
         ("PUBLIC_URL", "example.com"),
@@ -58,6 +59,8 @@ def test_a_wrong_setting_is_named(
 ) -> None:
     """A setting that makes no sense stops the command with the setting's name, without a traceback."""
     monkeypatch.setenv(name, value)
+    if value.startswith("RS256"):
+        monkeypatch.setenv("JWT_ALGORITHM", "RS256")
     assert main(["schema"]) == 1
     said = capsys.readouterr().err
     assert name in said

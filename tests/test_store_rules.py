@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from enum import StrEnum
 from typing import Any, cast, get_args, get_type_hints
 
 import pytest
 from sqlalchemy import (
     CheckConstraint,
-    Column,
     ForeignKeyConstraint,
     Table,
     delete,
@@ -67,10 +66,9 @@ def table_of(model: type[Base]) -> Table:
     return cast("Table", model.__table__)
 
 
-def referring(key: ForeignKeyConstraint) -> Column[Any]:
-    """The column of a reference that is not the company's."""
-    (column,) = (column for column in key.columns if column.name != "company_id")
-    return column
+def pairs(key: ForeignKeyConstraint) -> dict[str, str]:
+    """The referring columns beside the company's, with the columns that they refer to."""
+    return {element.parent.name: element.column.name for element in key.elements if element.parent.name != "company_id"}
 
 
 def enums() -> list[tuple[Table, str, type[StrEnum]]]:
@@ -106,27 +104,29 @@ async def rows(connected: AsyncConnection) -> AsyncIterator[AsyncConnection]:
         await transaction.rollback()
 
 
-async def row_of(connection: AsyncConnection, column: Column[Any], company_id: int) -> dict[str, object]:
-    """A row of the company that has a value in the column; without what the database derives."""
-    table = column.table
+async def row_of(connection: AsyncConnection, table: Table, columns: Iterable[str], company_id: int) -> dict[str, Any]:
+    """A row of the company that has a value in each of the columns; without what the database derives."""
     written = [column for column in table.columns if column.computed is None]
-    wanted = select(*written).where(table.c.company_id == company_id, column.is_not(None)).limit(1)
-    return dict((await connection.execute(wanted)).mappings().one())
+    wanted = select(*written).where(table.c.company_id == company_id, *(table.c[name].is_not(None) for name in columns))
+    # The newest: nothing refers to it yet.
+    newest = wanted.order_by(*(column.desc() for column in table.primary_key)).limit(1)
+    return dict((await connection.execute(newest)).mappings().one())
 
 
 def same_row(table: Table, row: Mapping[str, object]) -> Any:
     return [column == row[column.name] for column in table.primary_key]
 
 
-async def twin_of_parent(connection: AsyncConnection, key: ForeignKeyConstraint, company_id: int) -> object:
-    """The id of a new row like those that the reference leads to, and that nothing refers to yet."""
+async def twin_of_parent(connection: AsyncConnection, key: ForeignKeyConstraint, company_id: int) -> dict[str, Any]:
+    """A new row like those that the reference leads to, and that nothing refers to yet."""
     parent = key.referred_table
-    row = await row_of(connection, parent.c.id, company_id)
+    row = await row_of(connection, parent, ["id"], company_id)
     changed: dict[str, object] = {"email": "twin@example.com"} if parent.name == "users" else {}
     if parent.name == "recipients":
         changed = {"contact_id": None}
     del row["id"]
-    return await connection.scalar(insert(parent).values({**row, **changed}).returning(parent.c.id))
+    made = await connection.execute(insert(parent).values({**row, **changed}).returning(parent))
+    return dict(made.mappings().one())
 
 
 def test_every_table_belongs_to_a_company() -> None:
@@ -139,10 +139,9 @@ def test_every_table_belongs_to_a_company() -> None:
 
 @EVERY_REFERENCE
 def test_reference_is_composite_by_company(key: ForeignKeyConstraint) -> None:
-    """A reference names the company on both sides."""
-    pairs = [(element.parent.name, element.column.name) for element in key.elements]
-    assert ("company_id", "company_id") in pairs
-    assert len(pairs) == 2
+    """A reference names the company on both sides, and a row by the rest."""
+    assert ("company_id", "company_id") in [(element.parent.name, element.column.name) for element in key.elements]
+    assert "id" in pairs(key).values()
 
 
 @EVERY_REFERENCE
@@ -150,20 +149,19 @@ async def test_reference_cannot_leave_the_company(
     key: ForeignKeyConstraint, rows: AsyncConnection, shared_world: World
 ) -> None:
     """Neither a new row nor a changed one may refer to a row of another company."""
-    table, column = key.table, referring(key)
-    theirs = await rows.scalar(
-        select(key.referred_table.c.id).where(key.referred_table.c.company_id == shared_world.globex.id).limit(1)
-    )
-    mine = await row_of(rows, column, shared_world.acme.id)
-    changed = await refusal(rows, update(table).where(*same_row(table, mine)).values({column: theirs}))
+    table, columns = key.table, pairs(key)
+    parent = await row_of(rows, key.referred_table, columns.values(), shared_world.globex.id)
+    theirs = {name: parent[target] for name, target in columns.items()}
+    mine = await row_of(rows, table, columns, shared_world.acme.id)
+    changed = await refusal(rows, update(table).where(*same_row(table, mine)).values(theirs))
     assert changed is not None
     assert (changed.state, changed.constraint) == (FOREIGN_KEY_VIOLATION, key.name)
 
     given_out = "id" in table.c and (table.c.id.identity is not None or table.c.id.server_default is not None)
-    if not given_out and column.name not in table.primary_key.columns:
+    if not given_out and not columns.keys() & {column.name for column in table.primary_key}:
         await rows.execute(delete(table).where(*same_row(table, mine)))
     new = {name: value for name, value in mine.items() if not (given_out and name == "id")}
-    made = await refusal(rows, insert(table).values({**new, column.name: theirs}))
+    made = await refusal(rows, insert(table).values({**new, **theirs}))
     assert made is not None
     assert (made.state, made.constraint) == (FOREIGN_KEY_VIOLATION, key.name)
 
@@ -173,17 +171,15 @@ async def test_delete_does_to_referring_rows_what_the_reference_says(
     key: ForeignKeyConstraint, rows: AsyncConnection, shared_world: World
 ) -> None:
     """CASCADE takes the row along, SET NULL empties the one column, and otherwise the delete is refused."""
-    table, column = key.table, referring(key)
-    company_id = shared_world.acme.id
-    row = await row_of(rows, column, company_id)
-    if column.name == "file_id":
+    table, columns = key.table, pairs(key)
+    row = await row_of(rows, table, columns, shared_world.acme.id)
+    if "file_id" in columns:
         await rows.execute(update(table).where(*same_row(table, row)).values(status="EXPIRED"))
-    parent = await twin_of_parent(rows, key, company_id)
-    await rows.execute(update(table).where(*same_row(table, row)).values({column: parent}))
-    gone = delete(key.referred_table).where(
-        key.referred_table.c.company_id == company_id, key.referred_table.c.id == parent
-    )
-    found = select(column).where(*same_row(table, {**row, column.name: parent}))
+    parent = await twin_of_parent(rows, key, shared_world.acme.id)
+    referring = {name: parent[target] for name, target in columns.items()}
+    await rows.execute(update(table).where(*same_row(table, row)).values(referring))
+    gone = delete(key.referred_table).where(*same_row(key.referred_table, parent))
+    found = select(*(table.c[name] for name in columns)).where(*same_row(table, {**row, **referring}))
     if key.ondelete is None:
         said = await refusal(rows, gone)
         assert said is not None
@@ -193,7 +189,8 @@ async def test_delete_does_to_referring_rows_what_the_reference_says(
     if key.ondelete == "CASCADE":
         assert (await rows.execute(found)).all() == []
     else:
-        assert key.ondelete == f"SET NULL ({column.name})"
+        (name,) = columns
+        assert key.ondelete == f"SET NULL ({name})"
         assert (await rows.scalars(found)).all() == [None]
 
 
@@ -229,7 +226,7 @@ async def test_enum_column_holds_only_its_values(
     table: Table, name: str, enum: type[StrEnum], rows: AsyncConnection, shared_world: World
 ) -> None:
     """A value that the enum does not have is refused; its own are not (but SENT, which no campaign ever has)."""
-    row = await row_of(rows, table.c[name], shared_world.acme.id)
+    row = await row_of(rows, table, [name], shared_world.acme.id)
     constraint = f"{table.name}_{name}_check"
     for other in checks(table) - {constraint}:
         await rows.execute(text(f"ALTER TABLE {table.name} DROP CONSTRAINT {other}"))
@@ -324,7 +321,7 @@ async def test_ids_that_sign_in_are_unique_across_companies(rows: AsyncConnectio
     said = await refusal(rows, insert(User).values(company_id=globex.id, id=acme.member, **user))
     assert said is not None
     assert said.constraint == "users_id_key"
-    token = await row_of(rows, table_of(AccessToken).c.id, acme.id)
+    token = await row_of(rows, table_of(AccessToken), ["id"], acme.id)
     theirs = {**token, "company_id": globex.id, "user_id": globex.member}
     said = await refusal(rows, insert(AccessToken).values(theirs))
     assert said is not None
