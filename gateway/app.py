@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from store.files import LocalFiles
 from store.migrate import newest_revision
 
 KEPT_DOCUMENTS = 500
+READY_SECONDS = 5
 EVERY_METHOD = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"]
 
 
@@ -104,8 +106,9 @@ def build_app(settings: Settings, deployment: Deployment, now: Callable[[], date
 
     async def ready(_request: Request) -> Response:
         try:
-            revision = await database.ping()
-        except (DBAPIError, PoolTimeoutError, OSError):
+            async with asyncio.timeout(READY_SECONDS):
+                revision = await database.ping()
+        except (DBAPIError, PoolTimeoutError, OSError, TimeoutError):
             return JSONResponse({"status": "the database cannot be reached"}, 503)
         if revision != newest:
             return JSONResponse({"status": "the database is not migrated"}, 503)
@@ -129,4 +132,6 @@ def build_app(settings: Settings, deployment: Deployment, now: Callable[[], date
         lifespan=lifespan,
     )
     app.state.database = database
+    # A redirect would be made of the Host header, which is the client's; no path here needs one.
+    app.router.redirect_slashes = False
     return app

@@ -20,12 +20,14 @@ import uvicorn
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from sqlalchemy.exc import DBAPIError
 
 from gateway.app import Deployment, build_app
 from gateway.auth import hashed, new_token
 from gateway.demo import demo_tokens, read_tokens, welcome, write_tokens
 from gateway.logging import configure_logging
 from gateway.private_files import kept_secret
+from gateway.problems import report
 from gateway.settings import MIN_SECRET_BYTES, Settings
 from schema.build import build_schema
 from store.checkup import examine
@@ -38,6 +40,7 @@ from store.tokens import TokenRecord, UnknownUser, store_token
 
 DATABASE_NAME = "campaigns"
 DEMO_SEED = 1
+LONGEST_NAME = 255
 KEEP_ALIVE_SECONDS = 75
 SHUTDOWN_SECONDS = 10
 
@@ -238,6 +241,24 @@ def run_doctor(settings: Settings, _arguments: argparse.Namespace) -> None:
         raise Refused("Something is not as it should be.")
 
 
+def between(least: int, most: int) -> Callable[[str], int]:
+    """A whole number within bounds, as an argument's type."""
+
+    def number(text: str) -> int:
+        value = int(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{value} is not between {least} and {most}")
+        return value
+
+    return number
+
+
+def purpose(text: str) -> str:
+    if len(text) > LONGEST_NAME:
+        raise argparse.ArgumentTypeError(f"at most {LONGEST_NAME} characters")
+    return text
+
+
 def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser("campaign-gateway", description="GraphQL over marketing campaigns.")
     commands = found.add_subparsers(required=True, metavar="command")
@@ -254,24 +275,25 @@ def parser() -> argparse.ArgumentParser:
     seeding.add_argument("--size", choices=[size.value for size in Size], default=Size.SMALL.value)
     seeding.add_argument("--seed", type=int, default=DEMO_SEED, help="the same number makes the same data")
     token = command("token", run_token, "Make a personal access token for a user and print it once.")
-    token.add_argument("--user", type=int, required=True, help="the user's databaseId")
-    token.add_argument("--name", default="Command line", help="what the token is for")
+    token.add_argument("--user", type=between(1, 2**31 - 1), required=True, help="the user's databaseId")
+    token.add_argument("--name", type=purpose, default="Command line", help="what the token is for")
     token.add_argument("--scopes", default="read", help="read,write,send,export")
-    token.add_argument("--days", type=int, default=90, help="how long it lives")
+    token.add_argument("--days", type=between(1, 3650), default=90, help="how long it lives")
     command("schema", run_schema, "Print the schema in GraphQL's definition language.")
     command("doctor", run_doctor, "Check what the gateway needs and say what is missing.")
     return found
 
 
 def terminate(_number: int, _frame: FrameType | None) -> None:
-    """SIGTERM leaves by an exception, so that everything that was started is stopped."""
+    """SIGTERM, or a terminal that goes away, leaves by an exception, so that all that was started is stopped."""
     raise SystemExit(143)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0 done, also by Ctrl-C; 1 refused, with the reason on standard error; 143 by SIGTERM."""
+    """The exit status: 0 done, also by Ctrl-C; 1 refused, the reason on standard error; 143 by SIGTERM."""
     given = parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGHUP, terminate)
     try:
         settings = Settings()
         configure_logging(settings.log_level)
@@ -280,12 +302,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in error.errors():
             say(f"{'_'.join(map(str, problem['loc'])).upper() or 'Settings'}: {problem['msg']}")
         return 1
-    except (Refused, EmbeddedServerError, AlreadySeeded, UnknownUser) as error:
-        say(str(error))
-        return 1
     except BrokenPipeError:
         # Whoever read the output has enough of it (`… | head`); nothing more can be said on it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (DBAPIError, OSError) as error:
+        report(error, "command")
+        say("The database cannot be reached, or refuses: is DATABASE_URL right, and may its user do that?")
+        return 1
+    except (Refused, EmbeddedServerError, AlreadySeeded, UnknownUser) as error:
+        say(str(error))
         return 1
     except KeyboardInterrupt:
         # The usual way to end `serve`.

@@ -55,11 +55,16 @@ from graphql import (
     is_list_type,
 )
 from graphql.utilities.coerce_input_value import coerce_default_value
+from graphql.validation.rules import overlapping_fields_can_be_merged
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.schema import validate_document
 from strawberry.types import ExecutionContext
 
 __all__ = ["SATURATED", "Limits", "Measure", "document_limits", "limits_extension", "measure"]
+
+# Comparing fields of the same name takes validation over a second for a document within all limits below. This
+# bounds it to about a tenth of that; graphql-core says that the attribute is there to be assigned.
+overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 50_000
 
 SATURATED = 10**9
 """The greatest number of a `Measure`: it stands for this many or more."""
@@ -120,8 +125,12 @@ def measure(
     return Measure(tally.depth, tally.aliases, tally.fields, cost, tally.introspection_depth)
 
 
-def document_limits(source: str, max_tokens: int = 5000, max_nesting: int = 60) -> GraphQLError | None:
+def document_limits(
+    source: str, max_tokens: int = 5000, max_nesting: int = 60, max_characters: int = 100_000
+) -> GraphQLError | None:
     """Refuse a document that is too long or too deeply nested to be parsed, reading it once as tokens.
+
+    A token may be a comment or a text of any length, so characters are counted beside them: documents are kept.
 
     Returns an error with the code `QUERY_TOO_COMPLEX` whose `value` says where counting stopped (one more
     than the maximum), or None when all is well or when a token is malformed, which the parser reports.
@@ -133,6 +142,8 @@ def document_limits(source: str, max_tokens: int = 5000, max_nesting: int = 60) 
     """
     # Strawberry's MaxTokensLimiter is not needed beside this: it hands a maximum to the parser, which does
     # not know nesting, reports a plain syntax error, and has built half a document by then.
+    if len(source) > max_characters:
+        return _too_complex("characters", len(source), max_characters)
     lexer = Lexer(Source(source))
     tokens = nesting = end = 0
     while tokens <= max_tokens and nesting <= max_nesting:

@@ -10,16 +10,17 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIN_SECRET_BYTES = 32
+POSTGRESQL_SCHEMES = ("postgresql+asyncpg", "postgresql", "postgres")
 
 
 class Settings(BaseSettings):
     """Read from the environment, where the names stand in capitals; README.md lists them for operators."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     database_url: SecretStr | None = Field(
         None,
-        description="The PostgreSQL to use, as postgresql+asyncpg://user:password@host/database; its user owns the"
+        description="The PostgreSQL to use, as postgresql://user:password@host/database; its user owns the"
         " tables. Without it the gateway starts an embedded PostgreSQL under DATA_DIR.",
     )
     data_dir: Path | None = Field(
@@ -73,6 +74,17 @@ class Settings(BaseSettings):
         if secret is not None and len(secret.get_secret_value().encode()) < MIN_SECRET_BYTES:
             raise ValueError(f"must have at least {MIN_SECRET_BYTES} bytes")
         return secret
+
+    @field_validator("database_url")
+    @classmethod
+    def names_the_driver(cls, url: SecretStr | None) -> SecretStr | None:
+        """The usual spellings of a PostgreSQL URL, with the one driver that is used here."""
+        if url is None:
+            return None
+        scheme, separator, rest = url.get_secret_value().partition("://")
+        if not separator or scheme not in POSTGRESQL_SCHEMES:
+            raise ValueError("must be a URL that begins with postgresql://")
+        return SecretStr(f"postgresql+asyncpg://{rest}")
 
     @model_validator(mode="after")
     def key_suits_the_algorithm(self) -> Settings:

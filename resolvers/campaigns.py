@@ -39,7 +39,7 @@ FILTERS = {
 }
 
 
-def campaigns_of(name: str, *, key: str, child_key: str) -> Paged:
+def campaigns_of(name: str, *, key: str, child_key: str, link: Link | None = None) -> Paged:
     """The campaigns of a parent, newest first."""
     return Paged(
         name,
@@ -50,11 +50,18 @@ def campaigns_of(name: str, *, key: str, child_key: str) -> Paged:
         order="CREATED_AT",
         direction=Direction.DESC,
         filters=FILTERS,
+        link=link,
     )
 
 
 CAMPAIGNS = campaigns_of("Query.campaigns", key="company_id", child_key="company_id")
 USER_CAMPAIGNS = campaigns_of("User.campaigns", key="id", child_key="user_id")
+USER_TASK_CAMPAIGNS = campaigns_of(
+    "User.taskCampaigns",
+    key="id",
+    child_key="id",
+    link=Link(CampaignTaskUser, parent="user_id", child="campaign_id"),
+)
 TEAM_CAMPAIGNS = campaigns_of("Team.campaigns", key="id", child_key="team_id")
 GROUP_CAMPAIGNS = campaigns_of("Group.campaigns", key="id", child_key="group_id")
 TEMPLATE_CAMPAIGNS = campaigns_of("Template.campaigns", key="id", child_key="template_id")

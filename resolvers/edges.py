@@ -240,8 +240,9 @@ class Paged(Edge):
         if cursor is None:
             return {}
         sort = self.sorts[arguments.order]
-        key = parse_key(self.source.key_kind, cursor.key)
-        if key is None:
+        kind = self.source.key_kind
+        key = parse_key(kind, cursor.key)
+        if key is None or (isinstance(key, int) and key >= kind.value):
             raise invalid_cursor()
         value = checked_value(sort.kind, cursor.value)
         return {f"{side}_key": key} if value is None else {f"{side}_key": key, f"{side}_value": value}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 import orjson
@@ -88,16 +88,31 @@ def checked_value(kind: SortKind, value: str | None) -> str | None:
     if kind is SortKind.TEXT or (kind is SortKind.TIME and value == "infinity"):
         return value
     try:
-        return str(int(value)) if kind is SortKind.NUMBER else datetime.fromisoformat(value).isoformat()
-    except ValueError:
+        return checked_number(value) if kind is SortKind.NUMBER else checked_time(value)
+    except (ValueError, OverflowError):
         raise invalid_cursor() from None
+
+
+def checked_number(value: str) -> str:
+    number = int(value)
+    if not -(2**31) <= number < 2**31:
+        raise ValueError("beyond PostgreSQL's integers")
+    return str(number)
+
+
+def checked_time(value: str) -> str:
+    """In UTC, as PostgreSQL refuses offsets that Python takes."""
+    time = datetime.fromisoformat(value)
+    if time.tzinfo is None:
+        raise ValueError("a time without its offset")
+    return time.astimezone(UTC).isoformat()
 
 
 @dataclass(frozen=True)
 class PageArguments:
     """What one connection field was asked for; hashable, so that loaders and statements can be kept by it.
 
-    `filters` holds (name, value) pairs, lists as tuples. `rows`, `total` and `cursors` say what the selection needs.
+    `filters` holds (name, value) pairs, lists as tuples. `rows` and `total` say what the selection needs.
     """
 
     size: int

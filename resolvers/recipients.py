@@ -75,6 +75,16 @@ CAMPAIGN_MESSAGES = Paged(
     filters=RECIPIENT_FILTERS,
     parent_decides=True,
 )
+CONTACT_MESSAGES = Paged(
+    "Contact.messages",
+    MESSAGE,
+    key="id",
+    child_key="contact_id",
+    sorts=MESSAGE_SORTS,
+    order="ID",
+    direction=Direction.DESC,
+    filters=RECIPIENT_FILTERS,
+)
 CAMPAIGN_REPORTS = Paged(
     "Campaign.deliveryReports",
     REPORT,

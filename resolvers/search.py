@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement
+from sqlalchemy import BindParameter, ColumnElement, func
 from sqlalchemy.orm import InstrumentedAttribute
 
 from resolvers.errors import ClientError, ErrorCode
@@ -13,8 +13,8 @@ MAX_SEARCH_LENGTH = 200
 
 
 def containing(column: InstrumentedAttribute[str], words: BindParameter[Any]) -> ColumnElement[bool]:
-    """The (lower-case) column contains the text; trigram indexes serve this form where the server has them."""
-    return column.like(words, escape="\\")
+    """The column, which the database keeps in small letters, contains the text, made small by the same rules."""
+    return column.like(func.lower(words), escape="\\")
 
 
 def like_pattern(words: object) -> str:
@@ -24,5 +24,5 @@ def like_pattern(words: object) -> str:
         raise ClientError(ErrorCode.BAD_USER_INPUT, f"`search` takes at most {MAX_SEARCH_LENGTH} characters.")
     if "\x00" in text:
         raise ClientError(ErrorCode.BAD_USER_INPUT, "`search` holds a character that no text here can hold.")
-    escaped = text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"

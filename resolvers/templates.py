@@ -7,7 +7,7 @@ from sqlalchemy import ARRAY, Boolean, Text, any_
 from resolvers import access
 from resolvers.edges import Filter, One, Paged
 from resolvers.pages import Sort, SortKind
-from resolvers.people import GROUP, TEAM, USER
+from resolvers.people import COMPANY, GROUP, TEAM, USER
 from resolvers.search import containing, like_pattern
 from resolvers.sources import Source
 from store.models import Template
@@ -36,6 +36,7 @@ USER_TEMPLATES = templates_of("User.templates", key="id", child_key="user_id")
 TEAM_TEMPLATES = templates_of("Team.templates", key="id", child_key="team_id")
 GROUP_TEMPLATES = templates_of("Group.templates", key="id", child_key="group_id")
 
+TEMPLATE_COMPANY = One("Template.company", COMPANY, key="company_id")
 TEMPLATE_USER = One("Template.user", USER, key="user_id")
 TEMPLATE_TEAM = One("Template.team", TEAM, key="team_id")
 TEMPLATE_GROUP = One("Template.group", GROUP, key="group_id")

@@ -159,6 +159,12 @@ class Contact(Node):
         inputs.RecipientOrder,
         inputs.DeliveryFilter,
     )
+    messages = connection(
+        recipient_edges.CONTACT_MESSAGES,
+        "What the contact was actually sent, the latest first.",
+        inputs.RecipientOrder,
+        inputs.DeliveryFilter,
+    )
 
 
 @object_type(contact_edges.CONTACT_LIST, "A named list that contacts are put on by hand.")

@@ -55,6 +55,12 @@ class User(Node):
         inputs.CampaignOrder,
         inputs.CampaignFilter,
     )
+    task_campaigns = connection(
+        campaign_edges.USER_TASK_CAMPAIGNS,
+        "The campaigns whose tasks are shared out to the user, among others.",
+        inputs.CampaignOrder,
+        inputs.CampaignFilter,
+    )
     templates = connection(
         template_edges.USER_TEMPLATES,
         "The templates that the user wrote.",

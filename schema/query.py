@@ -12,6 +12,7 @@ from resolvers import exports as export_edges
 from resolvers import people as people_edges
 from resolvers import settings as settings_edges
 from resolvers import templates as template_edges
+from resolvers.context import Viewer as SignedIn
 from resolvers.edges import One
 from schema import inputs
 from schema.fields import ContextInfo, connection, named, to_one
@@ -28,10 +29,16 @@ CONTACT_BY_ID = One("Query.contact", contact_edges.CONTACT, key="id")
 EXPORT_BY_ID = One("Query.export", export_edges.EXPORT, key="id")
 
 
+def scopes_in_order(root: strawberry.Parent[SignedIn]) -> list[TokenScope]:
+    return [scope for scope in TokenScope if scope in root.token_scopes]
+
+
 @strawberry.type(description="Who is asking: the user behind the token.")
 @annotate
 class Viewer:
-    token_scopes: list[TokenScope] = strawberry.field(description="What the token lets its holder do.")
+    token_scopes: list[TokenScope] = strawberry.field(
+        resolver=scopes_in_order, description="What the token lets its holder do."
+    )
 
     user = to_one(people_edges.VIEWER_USER, "The user.")
     company = to_one(people_edges.VIEWER_COMPANY, "The user's company.")

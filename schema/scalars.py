@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import NewType
 from uuid import UUID
 
@@ -38,12 +38,6 @@ SCALARS: dict[object, ScalarDefinition] = {
         serialize=written_time,
         parse_value=read_time,
         specified_by_url="https://scalars.graphql.org/andimarek/date-time",
-    ),
-    date: strawberry.scalar(
-        name="Date",
-        description="A calendar day: ISO 8601, such as 2026-11-21.",
-        serialize=date.isoformat,
-        parse_value=lambda value: date.fromisoformat(str(value)),
     ),
     UUID: strawberry.scalar(
         name="UUID",

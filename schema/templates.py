@@ -35,6 +35,7 @@ class Template(Node):
     created_at: datetime = column("created_at", "When the template was made.")
     updated_at: datetime = column("updated_at", "When the template was last changed.")
 
+    company = to_one(template_edges.TEMPLATE_COMPANY, "The company it belongs to.")
     user = to_one(template_edges.TEMPLATE_USER, "Who wrote the template.")
     team = to_one(template_edges.TEMPLATE_TEAM, "The team it belongs to; null when it is not a team's.", nullable=True)
     group = to_one(

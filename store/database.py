@@ -50,7 +50,8 @@ class Reader:
     """One read-only snapshot of one company's rows, for one operation.
 
     The connection is taken at the first statement and given back at the end; statements of sibling fields wait
-    for each other, as a PostgreSQL connection runs one at a time. Nothing outlives the operation: a statement that
+    for each other, as a PostgreSQL connection runs one at a time. After an error the rest is read from another
+    snapshot. Nothing outlives the operation: a statement that
     still runs at its end, because the fields that wanted its rows were given up, is stopped, and none follows it.
     """
 
@@ -84,11 +85,9 @@ class Reader:
                 self._running = None
 
     async def _open(self) -> AsyncConnection:
-        async with AsyncExitStack() as stack:
-            connection = await stack.enter_async_context(self._engine.connect())
-            await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            await connection.execute(SET_COMPANY, {"company_id": str(self.scope.company_id)})
-            self._stack = stack.pop_all()
+        connection = await self._stack.enter_async_context(self._engine.connect())
+        await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        await connection.execute(SET_COMPANY, {"company_id": str(self.scope.company_id)})
         return connection
 
     async def __aenter__(self) -> Reader:
@@ -146,7 +145,7 @@ class Database:
 
     @asynccontextmanager
     async def writing(self, company_id: int) -> AsyncIterator[AsyncSession]:
-        """One unit of work in one company: committed at the end, rolled back on an error. Nothing else commits."""
+        """One unit of work in one company: committed at the end, rolled back on an error."""
         async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
             await session.execute(SET_COMPANY, {"company_id": str(company_id)})
             yield session

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import pytest
 from sqlalchemy import Executable, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -31,6 +32,10 @@ def servers() -> list[str]:
     if os.environ.get("TEST_DATABASE_URL"):
         found.append("named")
     return found
+
+
+# For what does not depend on the server and takes long.
+ONE_SERVER = pytest.mark.parametrize("store_server", servers()[:1], indirect=True, scope="session")
 
 
 class Databases:

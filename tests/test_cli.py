@@ -235,3 +235,28 @@ def test_output_that_nobody_reads_to_its_end() -> None:
         process.stdout.close()
         assert process.stderr is not None
         assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("name", ["doctor", "migrate"])
+def test_a_database_that_is_not_there_is_said(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A database that cannot be reached is said in a sentence, without a traceback and without its URL."""
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://me:hunter2@127.0.0.1:{free_port()}/campaigns")
+    assert main([name]) == 1
+    said = capsys.readouterr().err
+    assert "The database cannot be reached" in said
+    assert "Traceback" not in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--user", "0"], ["--user", "99999999999"], ["--user", "1", "--days", "-5"], ["--user", "1", "--days", "999999999"],
+     ["--user", "1", "--name", "x" * 256]],
+)  # fmt: skip
+def test_absurd_tokens_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A token for nobody, of the past or for ever, or with a novel for a name, is refused before anything is done."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["token", *arguments])
+    assert "usage:" in capsys.readouterr().err

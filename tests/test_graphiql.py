@@ -116,3 +116,10 @@ async def test_a_page_takes_no_post(gateway: Gateway, path: str) -> None:
     answer = await gateway.http.post(path)
     assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (405, "METHOD_NOT_ALLOWED")
     assert "GET" in answer.headers["allow"]
+
+
+@pytest.mark.anyio
+async def test_no_path_redirects(gateway: Gateway) -> None:
+    """A path with a slash too many is not there: a redirect would go wherever the Host header says."""
+    for path in ("/graphql/", "/healthz/", "/graphiql/assets"):
+        assert (await gateway.http.post(path, headers={"Host": "evil.example"})).status_code == 404, path

@@ -398,3 +398,18 @@ def test_tokens() -> None:
 def test_syntax_errors_are_left_to_the_parser(source: str) -> None:
     """What does not parse is not the business of the limits."""
     assert document_limits(source) is None
+
+
+def test_very_long_documents_are_refused() -> None:
+    """A document of few tokens but many characters is refused: documents are kept in memory."""
+    error = document_limits('{ a(text: "' + "x" * 100_000 + '") }')
+    assert error is not None
+    assert error.extensions is not None
+    assert (error.extensions["code"], error.extensions["limit"]) == ("QUERY_TOO_COMPLEX", "characters")
+
+
+def test_comparing_fields_is_bounded() -> None:
+    """A field repeated hundreds of times is not compared with all its likes: validation gives up early."""
+    schema = graphql.build_schema("type Query { a: A } type A { b: A c: Int }")
+    document = graphql.parse("{" + "a { b { c } c } " * 400 + "}")
+    assert [error.message for error in graphql.validate(schema, document)] != []

@@ -128,6 +128,9 @@ def forged(cursor: str, place: int, value: object) -> str:
         (2, "CREATED_AT ASC"),
         (3, "yesterday"),
         (3, "2026-W47-6T99"),
+        (3, "2026-01-01T00:00:00"),
+        (3, "0001-01-01T00:00:00+23:59"),
+        (3, "9999-12-31T23:59:59-23:59"),
         (3, None),
         (3, 5),
         (3, "2026-11-21\x00"),
@@ -140,6 +143,30 @@ async def test_forged_cursors(gateway: Gateway, world: World, place: int, value:
     """A cursor of another list, parent or order, or with other content, is refused."""
     cursor = (await page(gateway, world))["edges"][1]["cursor"]
     answer = await gateway.ask(PAGE, world.acme.tokens["admin"], {"after": forged(cursor, place, value)})
+    assert answer.codes == ["INVALID_CURSOR"]
+
+
+@pytest.mark.parametrize("value", ["2026-01-01T00:00:00+20:00", "2026-01-01T00:00:00+23:59:59.999999"])
+async def test_forged_offsets(gateway: Gateway, world: World, value: str) -> None:
+    """An offset that only Python takes is a place in time all the same, and no fault."""
+    cursor = (await page(gateway, world))["edges"][1]["cursor"]
+    assert (await gateway.ask(PAGE, world.acme.tokens["admin"], {"after": forged(cursor, 3, value)})).data
+
+
+@pytest.mark.parametrize(
+    ("field", "place", "value"),
+    [
+        ("contactFields", 3, "99999999999999"),
+        ("teams", 4, "99999999999"),
+        ("teams", 4, "9" * 29),
+    ],
+)
+async def test_forged_numbers(gateway: Gateway, world: World, field: str, place: int, value: str) -> None:
+    """A number that the database cannot hold is no place in a list."""
+    query = f"query ($after: String) {{ {field}(after: $after) {{ edges {{ cursor }} }} }}"
+    token = world.acme.tokens["admin"]
+    cursor = (await gateway.ask(query, token)).data[field]["edges"][0]["cursor"]
+    answer = await gateway.ask(query, token, {"after": forged(cursor, place, value)})
     assert answer.codes == ["INVALID_CURSOR"]
 
 
@@ -237,3 +264,12 @@ async def test_search_is_literal(gateway: Gateway, world: World, text: str) -> N
         own = {"company_id": world.acme.id, "user_id": world.acme.admin}
         await Builder(connection).add(Campaign, **own, name=f"x{text}y")
     assert names(await page(gateway, world, filter={"search": text})) == [f"x{text}y"]
+
+
+@pytest.mark.parametrize("name", ["Ωmega Über", "ÅRSFEST", "naïve CAFÉ"])
+async def test_search_knows_other_alphabets(gateway: Gateway, world: World, name: str) -> None:
+    """What was found by its own spelling is found in small and large letters of any alphabet the database knows."""
+    async with owner_transaction(world.url) as connection:
+        own = {"company_id": world.acme.id, "user_id": world.acme.admin}
+        await Builder(connection).add(Campaign, **own, name=name)
+    assert names(await page(gateway, world, filter={"search": name})) == [name]

@@ -13,7 +13,7 @@ from store.checkup import examine
 from store.database import APPLICATION_ROLE, Database, owner_transaction
 from store.identity import find_company_of_user, find_identity, find_token
 from store.migrate import migrate
-from store.models import AccessToken, Base, Company, Role, TokenScope, User
+from store.models import AccessToken, Base, Company, Group, Role, TokenScope, User
 from store.tokens import TokenRecord, UnknownUser, count_working, role_holders, store_token
 from tests.build import NEVER_EXPIRES
 from tests.conftest import World, make_world, on_server
@@ -318,6 +318,25 @@ async def test_plain_owner_is_bound_too(owned_by_plain_role: World) -> None:
         await store_token(connection, acme.member, record)
         assert await count_working(connection, acme.id, [record.id, "00000000"]) == 1
         assert await count_working(connection, world.globex.id, [record.id]) == 0
+
+
+async def test_owners_work_is_wholly_done_or_undone(own_world: World) -> None:
+    """An operator's command commits at its end, and an error leaves nothing of it."""
+    acme = own_world.acme
+
+    async def work(name: str, *, fail: bool) -> None:
+        async with owner_transaction(own_world.url) as connection:
+            await connection.execute(insert(Group).values(company_id=acme.id, name=name))
+            if fail:
+                raise LookupError
+
+    with pytest.raises(LookupError):
+        await work("Owner's mistake", fail=True)
+    await work("Owner's work", fail=False)
+    async with undone(own_world.url) as connection:
+        found = (await connection.scalars(select(Group.name))).all()
+    assert "Owner's work" in found
+    assert "Owner's mistake" not in found
 
 
 async def test_tokens_are_kept_for_users_that_exist(own_world: World) -> None:

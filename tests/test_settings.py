@@ -51,6 +51,8 @@ def test_settings_cannot_be_changed() -> None:
         ("DOWNLOAD_SECRET", "short"),
         ("DOWNLOAD_SECONDS", "0"),
         ("PUBLIC_URL", "example.com"),
+        ("DATABASE_URL", "mysql://me@db/campaigns"),
+        ("DATABASE_URL", "db"),
         ("PUBLIC_URL", "https://example.com/"),
     ],
 )
@@ -65,3 +67,14 @@ def test_a_wrong_setting_is_named(
     said = capsys.readouterr().err
     assert name in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
+def test_usual_database_urls(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    """A database may be named in the usual ways; an empty variable is as if it were not there."""
+    monkeypatch.setenv("DATABASE_URL", f"{scheme}://me@db/campaigns")
+    url = Settings().database_url
+    assert url is not None
+    assert url.get_secret_value() == "postgresql+asyncpg://me@db/campaigns"
+    monkeypatch.setenv("DATABASE_URL", "")
+    assert Settings().database_url is None

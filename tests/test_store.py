@@ -13,12 +13,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import QueuePool
 
-from store.database import Database, Scope, owner_transaction
+from store.database import Database, Scope
 from store.identity import find_company_of_user, find_token
 from store.migrate import newest_revision
 from store.models import Group, Team, User
 from tests.conftest import World
-from tests.databases import INSUFFICIENT_PRIVILEGE, Databases, refused, undone
+from tests.databases import INSUFFICIENT_PRIVILEGE, ONE_SERVER, Databases, refused, undone
 
 pytestmark = pytest.mark.anyio
 pytest_plugins = ["tests.store_databases"]
@@ -174,6 +174,7 @@ async def test_abandoned_statement_is_stopped(store: Database, written_world: Wo
     await assert_fresh(store)
 
 
+@ONE_SERVER
 async def test_statement_of_a_killed_process_is_stopped(written_world: World) -> None:
     """A process that dies in the middle of a statement leaves no statement running on the server."""
     code = (
@@ -386,21 +387,3 @@ async def test_closed_database_holds_no_connection(written_world: World) -> None
             await wait_until(watching, "true", 2)
         await database.close()
         await wait_until(watching, "true", 0)
-
-
-async def test_owners_work_is_wholly_done_or_undone(written_world: World) -> None:
-    """An operator's command commits at its end, and an error leaves nothing of it."""
-    acme = written_world.acme
-
-    async def work(name: str, *, fail: bool) -> None:
-        async with owner_transaction(written_world.url) as connection:
-            await connection.execute(insert(Group).values(company_id=acme.id, name=name))
-            if fail:
-                raise LookupError
-
-    with pytest.raises(LookupError):
-        await work("Owner's mistake", fail=True)
-    await work("Owner's work", fail=False)
-    found = await groups(written_world)
-    assert "Owner's work" in found
-    assert "Owner's mistake" not in found

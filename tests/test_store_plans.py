@@ -233,3 +233,13 @@ def test_reference_can_be_followed_backwards(key: ForeignKeyConstraint) -> None:
     indexed = [columns.keys()[:2] for columns in (*unique, *(index.columns for index in table.indexes))]
     one_row_a_company = [column.name for column in table.primary_key] == ["company_id"]
     assert one_row_a_company or ["company_id", referring] in indexed
+
+
+async def test_trigrams_are_made_only_where_they_can_be_used(filled: str) -> None:
+    """Row security lets LIKE be answered from an index only where it is marked leak-proof: else no index is made."""
+    async with owner_transaction(filled) as owner:
+        made = await owner.scalar(text("SELECT to_regclass('contacts_search_idx') IS NOT NULL"))
+        marked = await owner.scalar(
+            text("SELECT proleakproof FROM pg_proc WHERE oid = 'pg_catalog.textlike(text, text)'::regprocedure")
+        )
+    assert made is marked

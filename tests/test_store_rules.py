@@ -252,6 +252,8 @@ BROKEN_RULES: list[tuple[str, type[Base], str, dict[str, object]]] = [
     ("campaigns_task_window_check", Campaign, "sent", {"task_start_at": NOW, "task_end_at": NOW}),
     ("campaigns_total_sent_check", Campaign, "sent", {"total_sent": -1}),
     ("campaign_settings_consent_check", CampaignSettings, "", {"consent_enabled": True}),
+    ("exports_campaign_check", Export, "export", {"campaign_id": None}),
+    ("exports_campaign_check", Export, "expired_export", {"kind": "LETTERS"}),
     ("exports_completed_file_check", Export, "export", {"file_id": None}),
     ("exports_completed_file_check", Export, "expired_export", {"status": "COMPLETED"}),
     ("exports_failed_error_check", Export, "failed_export", {"error_code": None}),
@@ -378,7 +380,7 @@ async def test_new_row_has_the_defaults(rows: AsyncConnection, shared_world: Wor
     assert (found.b2c, found.custom_fields, found.social_profile) == (False, {}, {})
 
     export = table_of(Export)
-    wanted = {"company_id": acme.id, "kind": "LETTERS", "format": "ZIP", "requested_by_id": acme.member}
+    wanted = {"company_id": acme.id, "kind": "MAILING", "format": "CSV", "requested_by_id": acme.member}
     made = (await rows.execute(insert(export).values(wanted).returning(export))).one()
     assert (made.status, made.rows_processed, made.parameters, made.file_id) == ("PENDING", 0, {}, None)
 

@@ -62,6 +62,8 @@ class Export(Owned, Stamped, Base):
         one_of("kind", ExportKind),
         one_of("format", ExportFormat),
         one_of("status", ExportStatus),
+        # Who may see an export is decided by its campaign, so one of a campaign must name it.
+        CheckConstraint("kind NOT IN ('CAMPAIGN_RECIPIENTS', 'LETTERS') OR campaign_id IS NOT NULL", name="campaign"),
         CheckConstraint("rows_processed >= 0", name="rows_processed"),
         CheckConstraint("status <> 'COMPLETED' OR file_id IS NOT NULL", name="completed_file"),
         CheckConstraint("(status = 'FAILED') = (error_code IS NOT NULL)", name="failed_error"),

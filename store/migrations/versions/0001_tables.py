@@ -581,6 +581,10 @@ def upgrade() -> None:
             "kind IN ('CONTACTS', 'DELIVERY_REPORTS', 'CAMPAIGN_RECIPIENTS', 'MAILING', 'LETTERS')",
             name=op.f("exports_kind_check"),
         ),
+        sa.CheckConstraint(
+            "kind NOT IN ('CAMPAIGN_RECIPIENTS', 'LETTERS') OR campaign_id IS NOT NULL",
+            name=op.f("exports_campaign_check"),
+        ),
         sa.CheckConstraint("status <> 'COMPLETED' OR file_id IS NOT NULL", name=op.f("exports_completed_file_check")),
         sa.CheckConstraint(
             "status IN ('PENDING', 'RUNNING', 'COMPLETED', 'FAILED', 'EXPIRED', 'CANCELING', 'CANCELED')",
