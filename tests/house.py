@@ -13,6 +13,7 @@ from store.models import (
     Campaign,
     CampaignMessage,
     CampaignSettings,
+    CampaignTaskUser,
     Company,
     Contact,
     DeliveryReport,
@@ -183,6 +184,8 @@ async def add_campaign(build: Builder, house: House, case: Case) -> None:
 
 async def add_delivery(build: Builder, house: House, case: Case) -> None:
     campaign_id = house.key("Campaign", case.name)
+    author = house.key("User", case.author)
+    await build.add(CampaignTaskUser, company_id=house.id, campaign_id=campaign_id, user_id=author, position=0)
     contact_id = house.key("Contact", "contact")
     recipient_id = await house.add(build, Recipient, case.name, campaign_id=campaign_id, contact_id=contact_id)
     await house.add(build, CampaignMessage, case.name, id=recipient_id)

@@ -41,12 +41,14 @@ pytestmark = pytest.mark.anyio
 GRAPH = Graph(build_schema()._schema)
 HOUSE = "house_of_tests"
 PAGE = "{ totalCount nodes { databaseId } edges { node { databaseId } } }"
-PARENTS: dict[str, Callable[[Case], str | None]] = {
-    "User": lambda case: case.author,
-    "Team": lambda case: case.team,
-    "Group": lambda case: case.group,
-    "Template": template_of,
-    "RelationsPath": lambda _: "path",
+# The lists of campaigns that hang on other rows, and on which of those rows a case's campaign hangs.
+LISTS: dict[tuple[str, str], Callable[[Case], str | None]] = {
+    ("User", "campaigns"): lambda case: case.author,
+    ("User", "taskCampaigns"): lambda case: case.author,
+    ("Team", "campaigns"): lambda case: case.team,
+    ("Group", "campaigns"): lambda case: case.group,
+    ("Template", "campaigns"): template_of,
+    ("RelationsPath", "campaigns"): lambda _: "path",
 }
 
 
@@ -91,14 +93,14 @@ def visible_ids(house: House, viewer: str, typename: str) -> dict[str, str]:
 @pytest.mark.parametrize("viewer", VIEWERS)
 async def test_campaigns_in_every_list(gateway: Gateway, house: House, viewer: str) -> None:
     """The root's list and those of users, teams, groups, templates and paths hold what the viewer sees, no more."""
-    assert {(name, "campaigns") for name in ("Query", *PARENTS)} == {
+    assert {("Query", "campaigns"), *LISTS} == {
         place for place, found in GRAPH.connections().items() if GRAPH.target(found) is GRAPH.rows["Campaign"]
     }
     token = house.tokens[viewer]
     root = (await gateway.ask(f"{{ campaigns(first: 100) {PAGE} }}", token)).data["campaigns"]
     assert shown(house, "Campaign", root) == sorted(case.name for case in campaigns_seen_by(viewer))
-    for typename, parent in PARENTS.items():
-        found = await pages(gateway, token, f"{typename}.campaigns", visible_ids(house, viewer, typename))
+    for (typename, field), parent in LISTS.items():
+        found = await pages(gateway, token, f"{typename}.{field}", visible_ids(house, viewer, typename))
         assert {name: shown(house, "Campaign", page) for name, page in found.items()} == {
             name: sorted(case.name for case in campaigns_seen_by(viewer) if parent(case) == name) for name in found
         }
@@ -187,7 +189,7 @@ async def test_templates_in_every_list(gateway: Gateway, house: House, viewer: s
     for typename in ("User", "Team", "Group"):
         found = await pages(gateway, token, f"{typename}.templates", house.ids(typename))
         assert {name: shown(house, "Template", page) for name, page in found.items()} == {
-            name: sorted(case.name for case in seen if PARENTS[typename](case) == name) for name in found
+            name: sorted(case.name for case in seen if LISTS[typename, "campaigns"](case) == name) for name in found
         }
 
 

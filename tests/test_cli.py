@@ -252,9 +252,14 @@ def test_a_database_that_is_not_there_is_said(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--user", "0"], ["--user", "99999999999"], ["--user", "1", "--days", "-5"], ["--user", "1", "--days", "999999999"],
-     ["--user", "1", "--name", "x" * 256]],
-)  # fmt: skip
+    [
+        ["--user", "0"],
+        ["--user", "99999999999"],
+        ["--user", "1", "--days", "-5"],
+        ["--user", "1", "--days", "999999999"],
+        ["--user", "1", "--name", "x" * 256],
+    ],
+)
 def test_absurd_tokens_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """A token for nobody, of the past or for ever, or with a novel for a name, is refused before anything is done."""
     with pytest.raises(SystemExit, match="2"):

@@ -57,6 +57,7 @@ SELECT relname, acl.privilege_type
 FROM pg_class, aclexplode(relacl) acl
 WHERE acl.grantee = (SELECT oid FROM pg_roles WHERE rolname = '{APPLICATION_ROLE}')
 """
+LEAKPROOF = "SELECT proleakproof FROM pg_proc WHERE oid = 'pg_catalog.textlike(text, text)'::regprocedure"
 RELATIONS = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S', 'v')"
 
 
@@ -66,7 +67,7 @@ async def rows(url: str, *queries: str) -> list[set[tuple[object, ...]]]:
 
 
 async def everything(url: str) -> list[set[tuple[object, ...]]]:
-    return await rows(url, COLUMNS, CONSTRAINTS, INDEXES, POLICIES, GRANTS)
+    return await rows(url, COLUMNS, CONSTRAINTS, INDEXES, POLICIES, GRANTS, LEAKPROOF)
 
 
 async def with_alembic(url: str, order: Callable[[Config], None]) -> None:
@@ -112,7 +113,9 @@ async def test_trigram_indexes_are_where_they_can_be(migrated: str) -> None:
     """Where the server has pg_trgm the texts that people search in are indexed, and nowhere else."""
     (indexes,) = await rows(migrated, INDEXES)
     found = {name for name, definition in indexes if "gin_trgm_ops" in str(definition)}
-    assert found == (set(TRIGRAM_INDEXES) if await has_trigrams(migrated) else set())
+    there = await has_trigrams(migrated)
+    assert found == (set(TRIGRAM_INDEXES) if there else set())
+    assert await rows(migrated, LEAKPROOF) == [{(there,)}]
 
 
 @ONE_SERVER
@@ -254,6 +257,15 @@ async def test_checkup_finds_a_database_that_is_not_migrated(databases: Database
     await migrate(url)
     await on_server(url, "ALTER TABLE contacts NO FORCE ROW LEVEL SECURITY")
     assert await problems(url) == "row security is forced in every table (without it: contacts)"
+
+
+async def test_checkup_says_how_a_search_is_answered(databases: Databases, migrated: str) -> None:
+    """Trigram indexes that row security keeps from being used, as in a restored dump, do not count."""
+    url = await databases.copy(migrated)
+    answers = {True: "searching uses trigram indexes", False: "searching reads all rows of the company"}
+    assert (await examine(url))[-1].what == answers[await has_trigrams(url)]
+    await on_server(url, "ALTER FUNCTION pg_catalog.textlike(text, text) NOT LEAKPROOF")
+    assert (await examine(url))[-1].what == answers[False]
 
 
 @OWN_SERVERS

@@ -33,6 +33,7 @@ OWNED_TABLES = (
 COMPANY = "(SELECT nullif(current_setting('app.company_id', true), '')::integer)"
 TOKEN = "(SELECT nullif(current_setting('app.token_id', true), ''))"
 USER = "(SELECT nullif(current_setting('app.user_id', true), '')::integer)"
+SUPERUSER = "(SELECT rolsuper FROM pg_roles WHERE rolname = current_user)"
 TRIGRAM_INDEXES = {"campaigns_search_idx": "campaigns", "contacts_search_idx": "contacts"}
 
 
@@ -96,7 +97,7 @@ def trigrams_usable() -> bool:
             sa.text(
                 "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_trgm')"
                 " AND has_database_privilege(current_database(), 'CREATE')"
-                " AND (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)"
+                f" AND {SUPERUSER}"
             )
         )
     )
@@ -105,6 +106,8 @@ def trigrams_usable() -> bool:
 def downgrade() -> None:
     for name in TRIGRAM_INDEXES:
         op.execute(f"DROP INDEX IF EXISTS {name}")
+    if op.get_bind().scalar(sa.text(f"SELECT {SUPERUSER}")):
+        op.execute("ALTER FUNCTION pg_catalog.textlike(text, text) NOT LEAKPROOF")
     op.execute("DROP POLICY sign_in ON access_tokens")
     op.execute("DROP POLICY sign_in ON users")
     for table in (*OWNED_TABLES, "companies"):
