@@ -60,10 +60,7 @@ from strawberry.extensions import SchemaExtension
 from strawberry.schema.schema import validate_document
 from strawberry.types import ExecutionContext
 
-__all__ = ["SATURATED", "Limits", "Measure", "document_limits", "limits_extension", "measure"]
-
-# Comparing fields of the same name takes validation over a second for a document within all limits below. This
-# bounds it to about a tenth of that; graphql-core says that the attribute is there to be assigned.
+# Comparing fields of one name can take validation over a second. This bounds it to a tenth; it is there to be assigned.
 overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 50_000
 
 SATURATED = 10**9
@@ -130,18 +127,17 @@ def document_limits(
 ) -> GraphQLError | None:
     """Refuse a document that is too long or too deeply nested to be parsed, reading it once as tokens.
 
-    A token may be a comment or a text of any length, so characters are counted beside them: documents are kept.
+    A token may be a text of any length, so characters are counted too: documents are kept.
 
     Returns an error with the code `QUERY_TOO_COMPLEX` whose `value` says where counting stopped (one more
     than the maximum), or None when all is well or when a token is malformed, which the parser reports.
     Comments count as tokens; braces, brackets and parentheses all count as nesting.
 
-    The defaults were measured with graphql-core 3.3.2: parsing takes at most 4 stack frames a level and
-    validation 3, so 60 levels take about 250 of Python's 1000 frames, beside those of the server. Chains of
-    fragments are not nested in the source: validation itself refuses those beyond 200 selections.
+    The defaults were measured with graphql-core 3.3.2: parsing takes at most 4 stack frames a level and validation 3,
+    so 60 levels take about 250 of Python's 1000 frames, beside those of the server. Chains of fragments are not
+    nested in the source: validation itself refuses those beyond 200 selections.
     """
-    # Strawberry's MaxTokensLimiter is not needed beside this: it hands a maximum to the parser, which does
-    # not know nesting, reports a plain syntax error, and has built half a document by then.
+    # Instead of Strawberry's MaxTokensLimiter, whose parser knows no nesting and has built half a document by then.
     if len(source) > max_characters:
         return _too_complex("characters", len(source), max_characters)
     lexer = Lexer(Source(source))

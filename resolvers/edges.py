@@ -218,7 +218,7 @@ class Paged(Edge):
             total=arguments.total,
         )
         parameters: dict[str, object] = {"keys": list(keys)}
-        parameters.update({f"filter_{name}": value_of(value) for name, value in arguments.filters})
+        parameters.update({f"filter_{name}": bound(value) for name, value in arguments.filters})
         if arguments.rows:
             parameters.update({"limit": arguments.size + 1, "offset": arguments.offset})
             parameters.update(self._cursor_parameters("after", arguments.after, arguments))
@@ -307,6 +307,6 @@ class Paged(Edge):
         return known.condition(bindparam(f"filter_{name}", type_=known.type))
 
 
-def value_of(value: object) -> object:
+def bound(value: object) -> object:
     """Lists travel as tuples, so that arguments can be hashed; the driver wants lists."""
     return list(value) if isinstance(value, tuple) else value

@@ -73,10 +73,10 @@ async def field_values(
     loaded = await context.load.many(edge, DEFINITION_COLUMNS, getattr(row, edge.key))
     definitions = cast("list[AnyRow]", loaded)
     known = values(row)
-    return [value_of(definition, known.get(getattr(definition, "name"))) for definition in definitions]  # noqa: B009
+    return [field_value(definition, known.get(definition.name)) for definition in definitions]
 
 
-def value_of(definition: AnyRow, value: JsonValue) -> FieldValue:
+def field_value(definition: AnyRow, value: JsonValue) -> FieldValue:
     found = dict(definition._mapping)  # noqa: SLF001 - the documented name for it
     del found["parent_key"]
     number = found.pop("id")

@@ -82,6 +82,7 @@ def grouped(rows: Sequence[AnyRow]) -> dict[object, list[AnyRow]]:
 
 
 def page_of(edge: Edge, key: object, arguments: PageArguments, rows: list[AnyRow]) -> Page:
-    total = rows[0]._mapping["total"] if arguments.total else None  # noqa: SLF001 - the documented name for it
-    nodes = [row for row in rows if row._mapping["sort_key"] is not None] if arguments.rows else []  # noqa: SLF001
+    total = rows[0].total if arguments.total else None
+    # A parent without rows still has one that carries its total.
+    nodes = [row for row in rows if row.sort_key is not None] if arguments.rows else []
     return Page(edge.name, key, arguments, nodes, total)

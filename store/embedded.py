@@ -329,7 +329,7 @@ class _Cluster:
             return self.directory
         digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
         # Not the platform's temporary directory, whose path may be long; the owner is checked below.
-        short = Path("/tmp", f"campaign-gateway-{digest}")  # noqa: S108
+        short = Path("/tmp", f"campaign-gateway-{digest}")  # noqa: S108 - owner and mode are checked
         with suppress(FileExistsError):
             short.mkdir(mode=0o700)
             self._give(short)

@@ -154,7 +154,7 @@ async def test_every_edge_is_one_statement(gateway: Gateway, world: World) -> No
         async with gateway.counting() as before:
             (await gateway.ask(PLACES[type_name] % "__typename", token)).data  # noqa: B018 - it must have no errors
         async with gateway.counting() as after:
-            (await gateway.ask(PLACES[type_name] % following(name, field, world), token)).data  # noqa: B018
+            (await gateway.ask(PLACES[type_name] % following(name, field, world), token)).data  # noqa: B018 - the same
         counted[edge] = len(after) - len(before)
     assert counted == STATEMENTS
 

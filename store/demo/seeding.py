@@ -141,7 +141,7 @@ class Run:
             await self.take(step, plan)
         for table in COUNTED_TABLES:
             # What is added later gets the ids after these; the names are those of the models.
-            advance = f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM {table}"  # noqa: S608
+            advance = f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM {table}"  # noqa: S608 - names of our own tables
             await self.connection.execute(text(advance))
 
     async def take(self, step: Step, plan: CompanyPlan) -> None:
