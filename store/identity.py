@@ -9,7 +9,7 @@ from sqlalchemy import Integer, bindparam, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store.database import SET_COMPANY, Scope
-from store.models import AccessToken, Company, Role, Team, TeamMember, User
+from store.models import AccessToken, Role, Team, TeamMember, User
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,6 @@ class Identity:
 
     scope: Scope
     role: Role
-    time_zone: str
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,7 @@ MY_TEAMS = (
     .subquery("my_teams")
 )
 USER = (
-    select(User.role, Company.time_zone, MY_TEAMS.c.team_ids, MY_TEAMS.c.group_ids)
-    .join(Company, Company.id == User.company_id)
+    select(User.role, MY_TEAMS.c.team_ids, MY_TEAMS.c.group_ids)
     .join(MY_TEAMS, text("true"))
     .where(User.company_id == bindparam("company_id"), User.id == bindparam("user_id"))
 )
@@ -88,4 +86,4 @@ async def find_identity(connection: AsyncConnection, company_id: int, user_id: i
         return None
     role = Role(row.role)
     scope = Scope(company_id, user_id, role is Role.ADMIN, tuple(row.team_ids), tuple(row.group_ids))
-    return Identity(scope, role, row.time_zone)
+    return Identity(scope, role)

@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store.migrate import migrate
 from tests.conftest import World, make_world
-from tests.databases import Databases, servers
+from tests.databases import Databases, servers, undone
 from tests.servers import system_server
 
 
@@ -75,3 +76,17 @@ def shared_world(store_databases: Databases, small_world: World) -> World:
 def own_world(databases: Databases, small_world: World) -> World:
     """The small world in a database of the test's own."""
     return World(asyncio.run(databases.copy(small_world.url)), small_world.acme, small_world.globex)
+
+
+@pytest.fixture(scope="module")
+async def connected(shared_world: World) -> AsyncIterator[AsyncConnection]:
+    async with undone(shared_world.url) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def rows(connected: AsyncConnection) -> AsyncIterator[AsyncConnection]:
+    """The small world, at first as the owner of the tables; all is undone."""
+    async with connected.begin() as transaction:
+        yield connected
+        await transaction.rollback()

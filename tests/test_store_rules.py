@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, cast, get_args, get_type_hints
 
@@ -46,7 +46,6 @@ from tests.databases import (
     FOREIGN_KEY_VIOLATION,
     UNIQUE_VIOLATION,
     refusal,
-    undone,
 )
 
 pytestmark = pytest.mark.anyio
@@ -88,20 +87,6 @@ def enums() -> list[tuple[Table, str, type[StrEnum]]]:
 def checks(table: Table) -> set[str]:
     """The names of the rules that a table's rows keep."""
     return {str(rule.name) for rule in table.constraints if isinstance(rule, CheckConstraint)}
-
-
-@pytest.fixture(scope="module")
-async def connected(shared_world: World) -> AsyncIterator[AsyncConnection]:
-    async with undone(shared_world.url) as connection:
-        yield connection
-
-
-@pytest.fixture
-async def rows(connected: AsyncConnection) -> AsyncIterator[AsyncConnection]:
-    """The small world, as the owner of the tables; all is undone."""
-    async with connected.begin() as transaction:
-        yield connected
-        await transaction.rollback()
 
 
 async def row_of(connection: AsyncConnection, table: Table, columns: Iterable[str], company_id: int) -> dict[str, Any]:
