@@ -28,11 +28,15 @@ from store.models import (
     Field,
     File,
     Group,
+    IdempotencyKey,
+    Job,
+    Preview,
     Recipient,
     RelationsPath,
     Team,
     TeamMember,
     Template,
+    TestDelivery,
     TokenScope,
     User,
 )
@@ -57,6 +61,15 @@ DEFAULTS: dict[type[Base], dict[str, object]] = {
     Field: {"owner": "CONTACT", "custom": False, "type": "TEXT"},
     File: {"name": "contacts.csv", "content_type": "text/csv", "key": "k", "bytes": 3, "sha256": "0" * 64},
     Export: {"kind": "CONTACTS", "format": "CSV"},
+    TestDelivery: {
+        "email": "test@example.com",
+        "sender": "news@acme.campaigns.example",
+        "subject": "Hello",
+        "html": "<p>Hello</p>",
+        "text": "Hello",
+        "message": b"Subject: Hello\r\n\r\nHello\r\n",
+        "headers": [["Subject", "Hello"]],
+    },
     CampaignSettings: {"domain_slug": "acme", "domain_slug_suffix": "campaigns.example"},
 }
 
@@ -139,6 +152,7 @@ async def small_company(build: Builder, name: str) -> TestCompany:
     await campaigns(build, company)
     await delivery(build, company)
     await exports(build, company)
+    await requests(build, company)
     return company
 
 
@@ -283,3 +297,13 @@ async def exports(build: Builder, company: TestCompany) -> None:
         error_message="There was no room for the file.",
         created_at=NOW + timedelta(2),
     )
+
+
+async def requests(build: Builder, company: TestCompany) -> None:
+    rows, own = company.rows, {"company_id": company.id}
+    rows["test_delivery"] = await build.add(
+        TestDelivery, **own, user_id=company.manager, campaign_id=rows["sent"], created_at=NOW
+    )
+    await build.add(Job, **own, kind="TEST_MAIL", subject_id=rows["test_delivery"], due_at=NEVER_EXPIRES)
+    await build.add(Preview, **own, html="<p>Hello</p>", expires_at=NEVER_EXPIRES)
+    await build.add(IdempotencyKey, **own, user_id=company.admin, key="of-the-world", request_sha256=b"")

@@ -137,7 +137,13 @@ async def test_policies_read_the_company_once_a_statement(rows: AsyncConnection)
         assert row.qual == row.with_check
     signing_in = {(row.tablename, row.cmd) for row in found if row.policyname == "sign_in"}
     assert signing_in == {("users", "SELECT"), ("access_tokens", "SELECT")}
-    assert len(found) == len(of_company) + len(signing_in)
+    working = {(row.tablename, row.policyname, row.cmd) for row in found if "app.worker" in row.qual}
+    assert working == {
+        ("jobs", "worker", "ALL"),
+        *((table, "sweep", "SELECT") for table in ("idempotency_keys", "previews")),
+        *((table, "sweep_away", "DELETE") for table in ("idempotency_keys", "previews")),
+    }
+    assert len(found) == len(of_company) + len(signing_in) + len(working)
     assert all("( SELECT " in row.qual for row in found)
 
     await become_application(rows, 1)

@@ -28,7 +28,9 @@ from store.models.contacts import (
     FieldType,
 )
 from store.models.exports import Export, ExportFormat, ExportKind, ExportStatus, File
+from store.models.jobs import Job, JobKind
 from store.models.people import AccessToken, Company, Group, Role, Team, TeamMember, TokenScope, User
+from store.models.requests import IdempotencyKey, Preview, TestDelivery, TestDeliveryStatus
 
 __all__ = [
     "AccessToken",
@@ -58,7 +60,11 @@ __all__ = [
     "FieldType",
     "File",
     "Group",
+    "IdempotencyKey",
+    "Job",
+    "JobKind",
     "JsonValue",
+    "Preview",
     "Recipient",
     "RelationsPath",
     "Role",
@@ -66,6 +72,8 @@ __all__ = [
     "TeamMember",
     "Template",
     "TemplateType",
+    "TestDelivery",
+    "TestDeliveryStatus",
     "TokenScope",
     "User",
 ]

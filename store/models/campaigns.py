@@ -124,6 +124,7 @@ class Campaign(Owned, Stamped, Base):
             name="task_complete",
         ),
         CheckConstraint("total_sent >= 0", name="total_sent"),
+        CheckConstraint("paused_at IS NULL OR status IN ('PENDING', 'SENDING')", name="paused"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
@@ -142,6 +143,7 @@ class Campaign(Owned, Stamped, Base):
     template_id: Mapped[int | None]
     filter: Mapped[list[JsonValue] | None]
     send_at: Mapped[datetime | None]
+    paused_at: Mapped[datetime | None]
     sent_at: Mapped[datetime | None]
     total_sent: Mapped[int | None]
     task_distribution_strategy: Mapped[DistributionStrategy | None] = mapped_column(Text)
