@@ -5,6 +5,8 @@ RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashe
 COPY gateway gateway
 COPY schema schema
 COPY resolvers resolvers
+COPY jobs jobs
+COPY content content
 COPY store store
 RUN /venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 

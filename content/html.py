@@ -59,6 +59,8 @@ UNDISGUISED = str.maketrans({AMPERSAND: "&amp;", LESS: "&lt;", QUOTE: "&quot;"})
 # Control characters, surrogates (which no encoding takes) and the disguises themselves.
 UNWANTED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ue002-\ue004\ufffe\uffff]")
 
+PLACEHOLDER = re.compile("(\ue000[0-9]{1,6}\ue001)")
+SPELLED = re.compile(f"[\ue000\ue001]|{UNWANTED.pattern}")
 RELATIVE = re.compile("[\t\n\f\r ]*(?:#|\ue000[0-9]+\ue001(?:[/?#]|[\t\n\f\r ]*$))")
 DEEPEST = 100  # libxml2 and mail programs give up at 256; a cell may bring three elements that are not written
 MOST_ELEMENTS = 20_000  # ten times those of a long newsletter; what follows is kept as text
@@ -183,8 +185,10 @@ def attributes(name: str, tag: StartTag) -> str:
 
 
 def disguised(written: str) -> str:
-    """Text with entities -> the same with none."""
-    return UNWANTED.sub("", html.unescape(written)).translate(DISGUISED)
+    """Text with entities -> the same with none. What entities spell is never a placeholder."""
+    pieces = PLACEHOLDER.split(written)
+    pieces[::2] = [SPELLED.sub("", html.unescape(piece)) for piece in pieces[::2]]
+    return "".join(pieces).translate(DISGUISED)
 
 
 def filtered(_element: str, name: str, value: str) -> str | None:

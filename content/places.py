@@ -11,8 +11,8 @@ from content.merge_fields import UNSUBSCRIBE_URL, Field, Merge
 from content.scanner import Attribute, StartTag, Text, tokens
 
 # While HTML is worked on, private use characters around a number stand for a field: no parser takes offence at them in
-# text, values and addresses. Sources lose theirs first; one that is smuggled in as an entity changes nothing, since
-# what a field may be is decided by where it ends up.
+# text, values and addresses. Sources lose theirs first, and `content.html` those that entities spell: each field
+# stands as often as it was written.
 OPEN, CLOSE = "\ue000", "\ue001"
 PLACEHOLDER = re.compile(f"{OPEN}([0-9]{{1,6}}){CLOSE}")
 PRIVATE = str.maketrans("", "", OPEN + CLOSE)

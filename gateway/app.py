@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,16 +20,27 @@ from strawberry.extensions import ParserCache, ValidationCache
 
 from gateway.auth import Authenticator, JsonWebTokens
 from gateway.downloads import ROUTE as DOWNLOAD_ROUTE
-from gateway.downloads import DownloadEndpoint, SignedLinks
+from gateway.downloads import Downloads
 from gateway.graphql import GraphQLEndpoint
 from gateway.limits import Limits, limits_extension
 from gateway.pages import EXCEPTION_HANDLERS, ROUTES
+from gateway.previews import ROUTE as PREVIEW_ROUTE
+from gateway.previews import Previews
 from gateway.requests import FollowedRequests
 from gateway.settings import Settings
+from gateway.signing import SignedLinks
+from gateway.unsubscribe import ROUTES as UNSUBSCRIBE_ROUTES
+from gateway.unsubscribe import TEST_PATH as UNSUBSCRIBE_TEST_PATH
+from jobs.smtp import SmtpTransport, mail_server
+from jobs.test_mails import MailTester
+from jobs.transport import NO_SERVER, OUTBOX, Transport
+from jobs.worker import Worker, running
+from resolvers.context import Services
 from schema.build import Schema, build_schema
 from store.database import Database
 from store.files import LocalFiles
 from store.migrate import newest_revision
+from store.models import JobKind
 
 KEPT_DOCUMENTS = 500
 READY_SECONDS = 5
@@ -38,13 +49,17 @@ EVERY_METHOD = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"]
 
 @dataclass(frozen=True)
 class Deployment:
-    """What is known only where the application is started: its database, its address, its disk, its secret."""
+    """What is known only where the application is started: its database, its address, its disk, its secret.
+
+    `worker`: whether the jobs are done in this process as well.
+    """
 
     database_url: str = field(repr=False)
     public_url: str
     files: Path
     download_secret: bytes = field(repr=False)
     demo: bool = False
+    worker: bool = False
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -78,6 +93,19 @@ def json_web_tokens_of(settings: Settings) -> JsonWebTokens | None:
     )
 
 
+def transport_of(settings: Settings, *, demo: bool) -> Transport:
+    """Where mails go; the demo's stay with it unless a mail server is set."""
+    if settings.smtp_url is not None:
+        return SmtpTransport(mail_server(settings.smtp_url.get_secret_value()))
+    return OUTBOX if demo else NO_SERVER
+
+
+def build_worker(settings: Settings, database: Database, *, demo: bool = False) -> Worker:
+    """The worker, with a handler for each kind of job."""
+    handlers = {JobKind.TEST_MAIL: MailTester(database, transport_of(settings, demo=demo))}
+    return Worker(database, handlers, concurrency=settings.worker_concurrency)
+
+
 def build_app(settings: Settings, deployment: Deployment, now: Callable[[], datetime]) -> Starlette:
     """The ASGI application over the deployment's database; it closes its connections when it ends."""
     database = Database(
@@ -86,13 +114,22 @@ def build_app(settings: Settings, deployment: Deployment, now: Callable[[], date
         command_timeout=settings.statement_timeout,
     )
     lifetime = timedelta(seconds=settings.download_seconds)
-    links = SignedLinks(deployment.download_secret, deployment.public_url, lifetime, now)
-    downloads = DownloadEndpoint(links, LocalFiles(deployment.files), database)
+    links = SignedLinks(deployment.download_secret, deployment.public_url, now)
+    downloads = Downloads(links, LocalFiles(deployment.files), database, lifetime, now)
+    previews = Previews(links, database, now)
+    services = Services(
+        database=database,
+        now=now,
+        mint_link=downloads.mint,
+        mint_preview=previews.mint,
+        inert_unsubscribe_url=deployment.public_url + UNSUBSCRIBE_TEST_PATH,
+        domain_suffix=settings.campaign_domain_suffix,
+        test_mails_per_hour=settings.test_mails_per_hour,
+    )
     endpoint = GraphQLEndpoint(
         schema_of(settings),
-        database,
+        services,
         Authenticator(database, json_web_tokens_of(settings), now, accept_demo_tokens=deployment.demo),
-        links.mint,
         max_body_bytes=settings.max_body_bytes,
         max_query_tokens=settings.max_query_tokens,
     )
@@ -116,13 +153,17 @@ def build_app(settings: Settings, deployment: Deployment, now: Callable[[], date
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        yield
+        worker = build_worker(settings, database, demo=deployment.demo) if deployment.worker else None
+        async with nullcontext() if worker is None else running(worker):
+            yield
         await database.close()
 
     app = Starlette(
         routes=[
             Route("/graphql", graphql, methods=EVERY_METHOD),
             Route(DOWNLOAD_ROUTE, downloads.answer),
+            Route(PREVIEW_ROUTE, previews.answer),
+            *UNSUBSCRIBE_ROUTES,
             Route("/healthz", alive),
             Route("/readyz", ready),
             *ROUTES,

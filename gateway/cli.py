@@ -1,4 +1,4 @@
-"""What can be done from a terminal? `campaign-gateway serve | migrate | seed | token | schema | doctor`."""
+"""What can be done from a terminal? `campaign-gateway serve | worker | migrate | seed | token | schema | doctor`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy.exc import DBAPIError
 
-from gateway.app import Deployment, build_app
+from gateway.app import Deployment, build_app, build_worker
 from gateway.auth import hashed, new_token
 from gateway.demo import demo_tokens, read_tokens, welcome, write_tokens
 from gateway.logging import configure_logging
@@ -31,10 +31,10 @@ from gateway.problems import report
 from gateway.settings import MIN_SECRET_BYTES, Settings
 from schema.build import build_schema
 from store.checkup import examine
-from store.database import owner_transaction
+from store.database import Database, owner_transaction
 from store.demo import AlreadySeeded, Size, is_seeded, seed
 from store.embedded import EmbeddedServerError, default_data_directory, embedded_server
-from store.migrate import ensure_database, migrate
+from store.migrate import ensure_database, migrate, newest_revision
 from store.models import TokenScope
 from store.tokens import TokenRecord, UnknownUser, store_token
 
@@ -43,6 +43,7 @@ DEMO_SEED = 1
 LONGEST_NAME = 255
 KEEP_ALIVE_SECONDS = 75
 SHUTDOWN_SECONDS = 10
+TERMINATED = 128 + signal.SIGTERM
 
 
 class Refused(Exception):
@@ -109,6 +110,7 @@ def serve(settings: Settings, arguments: argparse.Namespace) -> None:
             files=files_directory(settings),
             download_secret=download_secret(settings),
             demo=arguments.demo,
+            worker=arguments.worker,
         )
         app = build_app(settings, deployment, now=lambda: datetime.now(UTC))
         config = uvicorn.Config(
@@ -187,6 +189,50 @@ def make_data(url: str, size: Size, seed_number: int, files: Path) -> None:
 
         now = datetime.now(UTC)
         asyncio.run(seed(url, size, seed=seed_number, now=now, write_file=write_file, progress=progress))
+
+
+def run_worker(settings: Settings, arguments: argparse.Namespace) -> None:
+    if arguments.concurrency is not None:
+        settings = settings.model_copy(update={"worker_concurrency": arguments.concurrency})
+    with database_url(settings) as url:
+        stopped_by = asyncio.run(work(settings, url))
+    if stopped_by != signal.SIGINT:
+        raise SystemExit(TERMINATED)
+
+
+async def work(settings: Settings, url: str) -> int:
+    """Does jobs until a signal asks to stop; which one it was."""
+    database = Database(url, pool_size=settings.database_pool_size, command_timeout=settings.statement_timeout)
+    try:
+        if await database.ping() != newest_revision():
+            raise Refused("The database is not migrated: run `campaign-gateway migrate`.")
+        worker = build_worker(settings, database)
+        with stopping(worker.stop) as received:
+            await worker.run()
+        return received[0]
+    finally:
+        await database.close()
+
+
+@contextmanager
+def stopping(stop: Callable[[], None]) -> Iterator[list[int]]:
+    """Within an event loop: signals that end the process call `stop` while this lasts; gives those that came."""
+    received: list[int] = []
+    loop = asyncio.get_running_loop()
+
+    def note(number: int) -> None:
+        received.append(number)
+        stop()
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number in before:
+        loop.add_signal_handler(number, note, number)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
 
 
 def run_migrate(settings: Settings, _arguments: argparse.Namespace) -> None:
@@ -270,6 +316,9 @@ def parser() -> argparse.ArgumentParser:
 
     serving = command("serve", serve, "Migrate, then serve GraphQL and GraphiQL.")
     serving.add_argument("--demo", action="store_true", help="make demo data and tokens; loopback only")
+    serving.add_argument("--no-worker", action="store_false", dest="worker", help="leave the jobs to `worker`")
+    working = command("worker", run_worker, "Do the jobs that requests leave: send test mails, tidy up.")
+    working.add_argument("--concurrency", type=between(1, 100), help="jobs at a time; default: WORKER_CONCURRENCY")
     command("migrate", run_migrate, "Bring the database to the newest revision.")
     seeding = command("seed", run_seed, "Fill an empty database with demo data.")
     seeding.add_argument("--size", choices=[size.value for size in Size], default=Size.SMALL.value)
@@ -286,7 +335,7 @@ def parser() -> argparse.ArgumentParser:
 
 def terminate(_number: int, _frame: FrameType | None) -> None:
     """SIGTERM, or a terminal that goes away, leaves by an exception, so that all that was started is stopped."""
-    raise SystemExit(143)
+    raise SystemExit(TERMINATED)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

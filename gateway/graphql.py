@@ -24,15 +24,16 @@ from gateway.auth import Authenticator, Unauthenticated
 from gateway.limits import document_limits
 from gateway.problems import INTERNAL_ERROR, MESSAGES, UNAVAILABLE, answered_errors, fault_code, report
 from gateway.requests import request_id_of
-from resolvers.context import Context, MintLink, Viewer
+from resolvers.context import Context, Services, Viewer
 from resolvers.errors import ClientError, ErrorCode
 from schema.build import Schema
-from store.database import Database
 from store.models import TokenScope
 
 RESPONSE_TYPE = "application/graphql-response+json"
 JSON_TYPE = "application/json"
-ALLOWED = {OperationType.QUERY}
+ALLOWED = {OperationType.QUERY, OperationType.MUTATION}
+# graphql-core coerces values by calling itself, level by level; documents are held to the same nesting.
+MAX_VARIABLES_NESTING = 60
 OPERATION_KEYWORD = re.compile(r"\b(?:query|mutation|subscription)\b")
 
 
@@ -62,17 +63,15 @@ class GraphQLEndpoint:
     def __init__(
         self,
         schema: Schema,
-        database: Database,
+        services: Services,
         authenticator: Authenticator,
-        mint_link: MintLink,
         *,
         max_body_bytes: int,
         max_query_tokens: int,
     ) -> None:
         self._schema = schema
-        self._database = database
+        self._services = services
         self._authenticator = authenticator
-        self._mint_link = mint_link
         self._max_body_bytes = max_body_bytes
         self._max_query_tokens = max_query_tokens
 
@@ -125,12 +124,12 @@ class GraphQLEndpoint:
             return self._refused([operation_error()], request_id, media_type)
         if TokenScope.READ not in viewer.token_scopes:
             return self._refused([ClientError(ErrorCode.FORBIDDEN, "This token may not read.")], request_id, media_type)
-        async with self._database.reading(viewer.identity.scope) as reader:
+        async with self._services.database.reading(viewer.identity.scope) as reader:
             try:
                 result = await self._schema.execute(
                     operation.query,
                     variable_values=operation.variables,
-                    context_value=Context(viewer, reader, request_id, self._mint_link),
+                    context_value=Context(viewer, reader, request_id, self._services),
                     root_value=viewer,
                     operation_name=operation.operation_name,
                     allowed_operation_types=ALLOWED,
@@ -197,7 +196,24 @@ def read_operation(body: bytes) -> Operation:
         raise invalid_request("`variables` must be an object.")
     if name is not None and not isinstance(name, str):
         raise invalid_request("`operationName` must be a text.")
+    if is_nested_deeper(variables, MAX_VARIABLES_NESTING):
+        raise invalid_request(f"`variables` may be nested at most {MAX_VARIABLES_NESTING} levels deep.")
     return Operation(query, variables, name or None)
+
+
+def is_nested_deeper(value: object, levels: int) -> bool:
+    """Whether lists and objects stand in each other more than this many levels deep."""
+    layer = [value]
+    for _ in range(levels + 1):
+        layer = [
+            child
+            for entry in layer
+            if isinstance(entry, dict | list)
+            for child in (entry.values() if isinstance(entry, dict) else entry)
+        ]
+        if not layer:
+            return False
+    return any(isinstance(entry, dict | list) for entry in layer)
 
 
 def invalid_request(message: str) -> RequestProblem:

@@ -5,7 +5,7 @@ is visited once, fragments included, so the work grows with the document and not
 
 Cost is the sum over all fields, where lists multiply what is selected below them:
 
-* Any field costs 1, `totalCount` costs 10 (it is a query of its own).
+* Any field costs 1; `totalCount` and `actions` cost 10, `audience` 200 (they are queries of their own).
 * A connection, which is a field with an argument `first`, costs 1, plus the page size times what is
   selected below its `edges` and `nodes`, plus once whatever else is selected on it. The lists `edges` and
   `nodes` themselves cost nothing.
@@ -66,7 +66,8 @@ overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 50_000
 SATURATED = 10**9
 """The greatest number of a `Measure`: it stands for this many or more."""
 
-_COUNT_COST = 10
+# What a field costs beyond the 1 of any other: statements of its own, of which the audience's reads all contacts.
+_COSTS = {"totalCount": 10, "actions": 10, "audience": 200}
 _OPENING = frozenset({TokenKind.BRACE_L, TokenKind.BRACKET_L, TokenKind.PAREN_L})
 _CLOSING = frozenset({TokenKind.BRACE_R, TokenKind.BRACKET_R, TokenKind.PAREN_R})
 
@@ -333,7 +334,7 @@ class _Walk:
         self, node: FieldNode, definition: GraphQLField | None, below: _Tally
     ) -> tuple[int, int]:
         """Return the cost of a field and, if it is a page's own list, the cost of one item of that page."""
-        own = _COUNT_COST if node.name.value == "totalCount" else 1
+        own = _COSTS.get(node.name.value, 1)
         if node.selection_set is None:
             return own, 0
         nested = below.cost + self.limits.list_size * below.page_cost

@@ -30,10 +30,12 @@ MESSAGES = {
     UNAVAILABLE: "The service is unavailable; try again.",
     TIMED_OUT: "This took too long; ask for less, or try again later.",
 }
-UNREACHABLE_STATES = ("08", "53", "57P")
+# 40: the server gave the transaction up for the sake of another (a deadlock); it can be tried again.
+UNREACHABLE_STATES = ("08", "40", "53", "57P")
 STATEMENT_TIMEOUT_STATE = "57014"
 PROJECT = Path(__file__).parent.parent
-OWN_CODE = tuple(f"{PROJECT / layer}{os.sep}" for layer in ("gateway", "schema", "resolvers", "store"))
+LAYERS = ("gateway", "schema", "resolvers", "jobs", "content", "store")
+OWN_CODE = tuple(f"{PROJECT / layer}{os.sep}" for layer in LAYERS)
 KEPT_FRAMES = 12
 
 

@@ -9,6 +9,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from jobs.smtp import mail_server
+
 MIN_SECRET_BYTES = 32
 POSTGRESQL_SCHEMES = ("postgresql+asyncpg", "postgresql", "postgres")
 
@@ -32,9 +34,9 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
     public_url: str | None = Field(
         None,
-        pattern=r"^https?://[^\s?#]*[^\s?#/]$",
-        description="The URL that clients reach the gateway by, without a slash at its end; links to files begin with"
-        " it. Default: http://HOST:PORT.",
+        pattern=r"^https?://[!$-+.-;=@-~-]*[!$-+.0-;=@-~-]$",
+        description="The URL that clients reach the gateway by, without a slash at its end; links to files and"
+        " previews begin with it. Default: http://HOST:PORT.",
     )
     database_pool_size: int = Field(10, ge=1, le=500, description="How many connections a process may hold.")
     statement_timeout: float = Field(30, gt=0, le=3600, description="Seconds after which a statement is given up.")
@@ -60,10 +62,26 @@ class Settings(BaseSettings):
     jwt_audience: str = Field("campaign-gateway", description="The `aud` that a JSON web token must have.")
     download_secret: SecretStr | None = Field(
         None,
-        description="What links to files are signed with, 32 bytes or more; the same for all processes. Without it one"
-        " is made and kept in DATA_DIR.",
+        description="What links to files and previews are signed with, 32 bytes or more; the same for all processes."
+        " Without it one is made and kept in DATA_DIR.",
     )
     download_seconds: int = Field(300, ge=1, le=604_800, description="How many seconds a link to a file is good for.")
+    campaign_domain_suffix: str = Field(
+        "campaigns.example",
+        pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)+$",
+        description="The domain under which companies without one of their own get a subdomain to send from, by their"
+        " slug.",
+    )
+    test_mails_per_hour: int = Field(
+        60, ge=1, le=10_000, description="How many test mails one user may ask for within an hour."
+    )
+    smtp_url: SecretStr | None = Field(
+        None,
+        description="The mail server, as smtp://user:password@host:port (encrypted if it offers STARTTLS), smtps://…"
+        " (TLS) or smtp+starttls://… (STARTTLS or nothing). Without it mails fail, and those of the demo stay in its"
+        " database.",
+    )
+    worker_concurrency: int = Field(4, ge=1, le=100, description="How many jobs a worker does at a time.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="The least serious log line that is written."
     )
@@ -85,6 +103,13 @@ class Settings(BaseSettings):
         if not separator or scheme not in POSTGRESQL_SCHEMES:
             raise ValueError("must be a URL that begins with postgresql://")
         return SecretStr(f"postgresql+asyncpg://{rest}")
+
+    @field_validator("smtp_url")
+    @classmethod
+    def is_a_mail_server(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            mail_server(url.get_secret_value())
+        return url
 
     @model_validator(mode="after")
     def key_suits_the_algorithm(self) -> Settings:

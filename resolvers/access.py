@@ -11,7 +11,18 @@ from collections.abc import Callable
 from sqlalchemy import ARRAY, Boolean, ColumnElement, Integer, any_, bindparam, exists, or_
 from sqlalchemy.orm import InstrumentedAttribute
 
-from store.models import Campaign, CampaignScope, Company, DeliveryReport, Export, ExportKind, File, Recipient, Template
+from store.models import (
+    Campaign,
+    CampaignScope,
+    Company,
+    DeliveryReport,
+    Export,
+    ExportKind,
+    File,
+    Recipient,
+    Template,
+    TestDelivery,
+)
 from store.models.base import Owned
 
 Rule = Callable[[], ColumnElement[bool]]
@@ -87,6 +98,11 @@ def exports() -> ColumnElement[bool]:
         Export.kind != ExportKind.DELIVERY_REPORTS, Export.requested_by_id == USER_ID
     )
     return of_company(Export.company_id) & or_(SEES_EVERYTHING, of_no_campaign, campaign)
+
+
+def test_deliveries() -> ColumnElement[bool]:
+    """A test mail is its sender's; administrators see all."""
+    return of_company(TestDelivery.company_id) & or_(SEES_EVERYTHING, TestDelivery.user_id == USER_ID)
 
 
 def files() -> ColumnElement[bool]:

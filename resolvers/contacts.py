@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy import ARRAY, Boolean, Text, any_
 
 from resolvers import access
-from resolvers.edges import Filter, Link, Many, One, Paged
+from resolvers.edges import CompiledFilter, Filter, Link, Many, One, Paged
 from resolvers.pages import Direction, Sort, SortKind
 from resolvers.people import TEAM, USER
 from resolvers.search import containing, like_pattern
 from resolvers.sources import Source
+from store.filters import condition
 from store.models import (
     Account,
     Contact,
@@ -32,10 +35,11 @@ SORTS = {
     "NAME": Sort(Contact.sort_name, SortKind.TEXT),
     "LATEST_ACTIVITY_AT": Sort(Contact.sort_latest_activity_at, SortKind.TIME),
 }
-FILTERS = {
+FILTERS: Mapping[str, Filter | CompiledFilter] = {
     "status_in": Filter(ARRAY(Text()), lambda wanted: Contact.status == any_(wanted)),
     "b2c": Filter(Boolean(), lambda wanted: Contact.b2c == wanted),
     "search": Filter(Text(), lambda words: containing(Contact.search_text, words), like_pattern),
+    "where": CompiledFilter(condition),
 }
 LIST_SORTS = {
     "NAME": Sort(ContactList.sort_name, SortKind.TEXT),

@@ -84,6 +84,13 @@ class Filter:
     prepare: Callable[[object], object] = as_given
 
 
+@dataclass(frozen=True)
+class CompiledFilter:
+    """A way to narrow a list whose SQL depends on what is given: something hashable, such as a checked tree."""
+
+    condition: Callable[[Any], ColumnElement[bool]]
+
+
 @dataclass(eq=False, repr=False)
 class Edge:
     """What all edges know: whose column holds the key, which rows they lead to and by which column.
@@ -177,6 +184,7 @@ class PageShape:
     after: bool
     before: bool
     filters: tuple[str, ...]
+    compiled: tuple[tuple[str, object], ...]
     rows: bool
     total: bool
 
@@ -191,7 +199,7 @@ class Paged(Edge):
     sorts: Mapping[str, Sort]
     order: str
     direction: Direction = Direction.ASC
-    filters: Mapping[str, Filter] = field(default_factory=dict)
+    filters: Mapping[str, Filter | CompiledFilter] = field(default_factory=dict)
     page_size: int = DEFAULT_PAGE_SIZE
 
     def __post_init__(self) -> None:
@@ -206,6 +214,8 @@ class Paged(Edge):
         After the parent's key come `sort_key`, `sort_value`, `total` (each where asked for), then the columns. A
         parent without rows still has a row with its total, and null as the sort key.
         """
+        compiled = tuple(given for given in arguments.filters if isinstance(self.filters[given[0]], CompiledFilter))
+        plain = tuple(given for given in arguments.filters if given not in compiled)
         shape = PageShape(
             columns=columns,
             order=arguments.order,
@@ -213,12 +223,13 @@ class Paged(Edge):
             backward=arguments.backward,
             after=arguments.after is not None,
             before=arguments.before is not None,
-            filters=tuple(name for name, _ in arguments.filters),
+            filters=tuple(name for name, _ in plain),
+            compiled=compiled,
             rows=arguments.rows,
             total=arguments.total,
         )
         parameters: dict[str, object] = {"keys": list(keys)}
-        parameters.update({f"filter_{name}": bound(value) for name, value in arguments.filters})
+        parameters.update({f"filter_{name}": bound(value) for name, value in plain})
         if arguments.rows:
             parameters.update({"limit": arguments.size + 1, "offset": arguments.offset})
             parameters.update(self._cursor_parameters("after", arguments.after, arguments))
@@ -255,6 +266,7 @@ class Paged(Edge):
             self.visible(),
             key == parent,
             *(self._condition(name) for name in shape.filters),
+            *(self._compiled(name, given) for name, given in shape.compiled),
         )
         selected: list[AnyColumn] = [parent.label(PARENT_KEY)]
         source: FromClause = keys
@@ -302,8 +314,14 @@ class Paged(Edge):
             return here > there if greater else here < there
         return key > place if greater else key < place
 
+    def _compiled(self, name: str, given: object) -> ColumnElement[bool]:
+        known = self.filters[name]
+        assert isinstance(known, CompiledFilter)
+        return known.condition(given)
+
     def _condition(self, name: str) -> ColumnElement[bool]:
         known = self.filters[name]
+        assert isinstance(known, Filter)
         return known.condition(bindparam(f"filter_{name}", type_=known.type))
 
 

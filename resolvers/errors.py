@@ -20,5 +20,6 @@ class ErrorCode(StrEnum):
 class ClientError(GraphQLError):
     """An error that the client made; its message is written for them and is shown as it is."""
 
-    def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(message, extensions={"code": code.value})
+    def __init__(self, code: ErrorCode, message: str, **details: object) -> None:
+        """`details` stand beside the code in `extensions`."""
+        super().__init__(message, extensions={"code": code.value, **details})

@@ -78,4 +78,4 @@ def download_link(row: AnyRow, context: Context) -> DownloadLink | None:
         raise ClientError(ErrorCode.FORBIDDEN, "This token may not download exports.")
     if not row.is_available_for_download:
         return None
-    return context.mint_link(StoredFile(row.company_id, row.file_id, row.file_name, row.file_expires_at))
+    return context.services.mint_link(StoredFile(row.company_id, row.file_id, row.file_name, row.file_expires_at))

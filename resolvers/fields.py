@@ -11,24 +11,11 @@ from resolvers import global_ids
 from resolvers.contacts import FIELD
 from resolvers.context import Context
 from resolvers.edges import Many
+from store.filters.catalogue import FIXED_FIELDS
 from store.models import FieldType, JsonValue
 from store.sql_types import AnyRow
 
-FIXED_CONTACT_COLUMNS = (
-    "address",
-    "city",
-    "country",
-    "date_of_birth",
-    "email",
-    "first_name",
-    "landline_phone_number",
-    "last_name",
-    "mobile_phone_number",
-    "salutation",
-    "state_region",
-    "title",
-    "zip_code",
-)
+FIXED_CONTACT_COLUMNS = tuple(FIXED_FIELDS)
 
 
 @dataclass(frozen=True)

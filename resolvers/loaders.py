@@ -48,6 +48,13 @@ class Loaders:
             loader = self._keep((edge, columns, arguments), self._page(edge, columns, arguments))
         return loader.load(key)
 
+    def through(self, name: str, batch: Batch, key: Hashable) -> Awaitable[object]:
+        """What a batch function of its own answers for the key; `name` tells it from the others."""
+        loader = self._loaders.get(name)
+        if loader is None:
+            loader = self._keep(name, batch)
+        return loader.load(key)
+
     def _keep(self, kept_as: Hashable, batch: Batch) -> DataLoader[object, object]:
         loader = self._loaders[kept_as] = DataLoader(batch)
         return loader

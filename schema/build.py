@@ -11,12 +11,13 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 # Imported for what they register: the types that edges lead to by name.
-from schema import campaigns, contacts, exports, people, recipients, settings, templates
+from schema import campaigns, contacts, exports, people, recipients, settings, templates, test_deliveries
+from schema.mutation import Mutation
 from schema.query import Query
 from schema.registry import OBJECT_TYPES
 from schema.scalars import SCALARS
 
-TYPE_MODULES = (campaigns, contacts, exports, people, recipients, settings, templates)
+TYPE_MODULES = (campaigns, contacts, exports, people, recipients, settings, templates, test_deliveries)
 
 
 class Schema(strawberry.Schema):
@@ -30,6 +31,7 @@ def build_schema(extensions: Sequence[Callable[[], SchemaExtension]] = ()) -> Sc
     """The schema of the gateway, with the given extensions made anew for each operation."""
     return Schema(
         query=Query,
+        mutation=Mutation,
         types=list(OBJECT_TYPES.values()),
         extensions=list(extensions),
         config=StrawberryConfig(scalar_map=SCALARS),

@@ -12,8 +12,13 @@ from resolvers import campaigns as campaign_edges
 from resolvers import contacts as contact_edges
 from resolvers import exports as export_edges
 from resolvers import recipients as recipient_edges
+from resolvers import test_deliveries as delivery_edges
+from resolvers.actions import ACTION_COLUMNS, campaign_actions
+from resolvers.audiences import campaign_audience
 from schema import inputs
-from schema.fields import column, connection, grouped, to_many, to_one
+from schema.actions import CampaignActionState
+from schema.audiences import Audience
+from schema.fields import column, computed, connection, grouped, to_many, to_one
 from schema.nodes import Node, global_id
 from schema.registry import object_type, row_type
 from schema.scalars import EmailAddress
@@ -57,6 +62,15 @@ class Campaign(Node):
     total_sent: int | None = column("total_sent", "How many recipients it was sent to.")
     task: Task | None = grouped("The work it makes for users.", present="task_distribution_strategy")
     version: int = column("version", "Counts the changes; give it as `expectedVersion` to change what you saw.")
+    paused_at: datetime | None = column("paused_at", "Since when it waits to be resumed; null when it does not.")
+    audience: Audience | None = computed(
+        ("type", "filter"),
+        campaign_audience,
+        "Whom it would reach now; null without a filter, or with one whose fields are no longer there.",
+    )
+    actions: list[CampaignActionState] = computed(
+        ACTION_COLUMNS, campaign_actions, "What you may do with it now, and if not, why."
+    )
     created_at: datetime = column("created_at", "When the campaign was made.")
     updated_at: datetime = column("updated_at", "When the campaign was last changed.")
 
@@ -85,6 +99,12 @@ class Campaign(Node):
         "What became of its messages.",
         inputs.DeliveryReportOrder,
         inputs.DeliveryFilter,
+    )
+    test_deliveries = connection(
+        delivery_edges.CAMPAIGN_TEST_DELIVERIES,
+        "The test mails of this campaign that you may see.",
+        inputs.TestDeliveryOrder,
+        inputs.TestDeliveryFilter,
     )
     exports = connection(
         export_edges.CAMPAIGN_EXPORTS,

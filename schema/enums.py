@@ -7,7 +7,10 @@ from enum import StrEnum
 import strawberry
 from strawberry.types.enum import StrawberryEnumDefinition
 
+from resolvers.changes.campaign_life import CampaignAction
+from resolvers.changes.user_errors import UserErrorCode
 from resolvers.pages import Direction
+from store.audience import ExclusionReason
 from store.models import (
     CampaignScope,
     CampaignStatus,
@@ -22,6 +25,7 @@ from store.models import (
     FieldType,
     Role,
     TemplateType,
+    TestDeliveryStatus,
     TokenScope,
 )
 
@@ -77,6 +81,12 @@ class ExportOrderField(StrEnum):
     CREATED_AT = "CREATED_AT"
 
 
+class TestDeliveryOrderField(StrEnum):
+    __test__ = False  # pytest would take the name for a test's
+
+    CREATED_AT = "CREATED_AT"
+
+
 def describe(enum: type[StrEnum], description: str, deprecated: dict[str, str] | None = None, **values: str) -> None:
     """Makes an enum a GraphQL enum; every value must be described."""
     strawberry.enum(enum, description=description)
@@ -102,8 +112,8 @@ describe(
     TokenScope,
     "What a token lets its holder do.",
     READ="Query the company's data.",
-    WRITE="Create, change and delete.",
-    SEND="Send campaigns and test mails.",
+    WRITE="Create, change, schedule and delete.",
+    SEND="Send campaigns at once, let paused ones go on, and send test mails.",
     EXPORT="Export data to files and download them.",
 )
 describe(
@@ -255,3 +265,74 @@ describe(
 describe(RecipientOrderField, "What recipients and messages may be sorted by.", ID="The order they were made in.")
 describe(DeliveryReportOrderField, "What reports may be sorted by.", OCCURRED_AT="When it happened.")
 describe(ExportOrderField, "What exports may be sorted by.", CREATED_AT="When the export was asked for.")
+describe(
+    UserErrorCode,
+    "Why a change was not made.",
+    REQUIRED="The value is required.",
+    TOO_LONG="The text is longer than it may be.",
+    TOO_MANY="There are more than there may be.",
+    OUT_OF_RANGE="The number is too small or too large.",
+    INVALID_CHARACTER="The text holds a character that it may not hold, such as a line break in a subject.",
+    INVALID_EMAIL="This is not an e-mail address.",
+    INVALID_URL="This is not an absolute URL of the web.",
+    INVALID_DOMAIN_SLUG="This cannot be a label of a domain name.",
+    INVALID_TIME="This is not a time, or local clocks show it twice or never.",
+    NOT_IN_FUTURE="The time is past.",
+    NOT_AFTER="The time is not after the one that it must follow.",
+    NOT_FOUND="There is no such row that you may see.",
+    FORBIDDEN="You may not do this.",
+    DUPLICATE="The value is there already.",
+    IN_USE="Something else needs it.",
+    DOMAIN_MISSING="The company has neither a campaign domain nor a slug yet.",
+    SENDER_NOT_OF_DOMAIN="The sender is not of the company's own domain.",
+    TEMPLATE_TYPE_MISMATCH="The template is made for another type.",
+    NOT_AN_EMAIL="This takes a campaign by e-mail.",
+    ALREADY_SENT="The campaign has been sent, or is being sent.",
+    NOT_APPROVED="The campaign is not approved.",
+    ALREADY_APPROVED="The campaign is approved already.",
+    WRONG_STATUS="The campaign is not in a state for this.",
+    PAUSED="The campaign is paused already.",
+    NOT_PAUSED="The campaign is not paused.",
+    VERSION_CONFLICT="Somebody else changed it since you saw it.",
+    IDEMPOTENCY_KEY_REUSED="The key was used for another request within 24 hours.",
+    RATE_LIMITED="You have done this too often within an hour.",
+    INVALID_FILTER="The filter, or a part of it, is not of the shape that filters have.",
+    UNKNOWN_FIELD="The filter names a field that the company has not.",
+    OPERATOR_NOT_ALLOWED="The operator does not fit the field's type.",
+    INVALID_VALUE="The value does not fit the field's type or the operator.",
+    FILTER_TOO_COMPLEX="The filter is nested too deeply, or has too many conditions.",
+    UNKNOWN_MERGE_FIELD="A merge field names nothing that is known here.",
+    MERGE_FIELD_MISPLACED="A merge field stands where its value could do harm, or where it cannot be filled in.",
+    CONTENT_FIELD_MISSING="The template holds no {{content}}.",
+)
+describe(
+    CampaignAction,
+    "What may be done with a campaign.",
+    UPDATE="Change it.",
+    DELETE="Delete it.",
+    COPY="Copy it.",
+    APPROVE="Let it be sent.",
+    UNAPPROVE="Make it a draft again.",
+    SCHEDULE="Give it a time.",
+    SEND="Send it at once.",
+    CANCEL="Stop it for good.",
+    PAUSE="Stop it for a while.",
+    RESUME="Let it go on.",
+    SEND_TEST="Try it out by mail.",
+)
+describe(
+    TestDeliveryStatus,
+    "How far a test mail is.",
+    QUEUED="Waiting for a worker.",
+    SENT="Handed over to the mail server, or kept in the outbox where there is none.",
+    FAILED="Not handed over; `reply` says why.",
+)
+describe(
+    ExclusionReason,
+    "Why a selected contact is not reached.",
+    CONSENT_WITHDRAWN="The contact said no to the campaign's channel.",
+    CONSENT_MISSING="The contact was never asked; that counts as no.",
+    NO_ADDRESS="There is no address to reach the contact by.",
+    DUPLICATE_ADDRESS="A contact with the same address is reached already.",
+)
+describe(TestDeliveryOrderField, "What test mails may be sorted by.", CREATED_AT="When it was asked for.")

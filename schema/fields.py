@@ -7,7 +7,8 @@ that refer to each other need not import each other. `metadata["plan"]` is where
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from graphql import GraphQLObjectType, GraphQLOutputType, get_named_type
@@ -16,14 +17,18 @@ from strawberry.annotation import StrawberryAnnotation
 from strawberry.types.arguments import StrawberryArgument
 from strawberry.types.field import UNRESOLVED, FieldType, StrawberryField
 
+from resolvers import edges
+from resolvers.audiences import read_condition
 from resolvers.context import Context
 from resolvers.edges import Edge, Many, One, Paged
 from resolvers.errors import ClientError, ErrorCode
 from resolvers.pages import PageArguments, RequestedPage, page_arguments
 from schema.connections import Connection
+from schema.filters import ContactSelection, filter_given
 from schema.paging import OrderInput, page_arguments_of
 from schema.registry import OBJECT_TYPES
 from schema.selection import ResolveInfo, selected_columns, selected_page
+from store.filters import Filter
 from store.sql_types import AnyRow
 
 ContextInfo = Info[Context, None]
@@ -178,22 +183,38 @@ class PagePlan(EdgePlan):
         return page_arguments_of(self.edge, self.order, self.filter_type)
 
     def resolve(self, row: AnyRow, info: ContextInfo, arguments: dict[str, object]) -> object:
+        condition = self._condition(arguments)
+        if condition is not None:
+            return self._of_those(condition, row, info, arguments)
+        return self._page(row, info, self._asked(arguments, None))
+
+    async def _of_those(
+        self, condition: ContactSelection, row: AnyRow, info: ContextInfo, arguments: dict[str, object]
+    ) -> object:
+        """A page of those that a condition selects, which is read in the light of the company's fields."""
+        where = await read_condition(info.context, filter_given(condition))
+        return await self._page(row, info, self._asked(arguments, where))
+
+    def _page(self, row: AnyRow, info: ContextInfo, asked: PageArguments) -> Awaitable[object]:
         key = getattr(row, self.edge.key)
-        asked = self._asked(arguments)
         self.edge.check(asked, key)
         raw = raw_info(info)
         needed = selected_page(raw, named_object(raw.return_type), raw.field_nodes)
         wanted = asked.needing(rows=needed.rows, total=needed.total)
         return info.context.load.page(self.edge, needed.columns, wanted, key)
 
-    def _asked(self, arguments: dict[str, Any]) -> PageArguments:
+    def _condition(self, arguments: dict[str, Any]) -> ContactSelection | None:
+        found = getattr(arguments.get("filter"), "where", None)
+        return found if isinstance(found, ContactSelection) else None
+
+    def _asked(self, arguments: dict[str, Any], where: Filter | None) -> PageArguments:
         order: OrderInput | None = arguments.get("order_by")
         requested = RequestedPage(*(arguments.get(name) for name in ("first", "last", "after", "before", "offset")))
         return page_arguments(
             requested,
             self.edge.order if order is None else order.field.value,
             self.edge.direction if order is None else order.direction,
-            self._filters(arguments.get("filter")),
+            (*self._filters(arguments.get("filter")), *(() if where is None else (("where", where),))),
             self.edge.page_size,
         )
 
@@ -201,11 +222,11 @@ class PagePlan(EdgePlan):
         """The filters that were given (null counts as not given), prepared for the statement."""
         if given is None:
             return ()
-        values = ((name, getattr(given, name)) for name in self.edge.filters if hasattr(given, name))
+        values = ((name, known, getattr(given, name, None)) for name, known in self.edge.filters.items())
         return tuple(
-            (name, self.edge.filters[name].prepare(tuple(value) if isinstance(value, list) else value))
-            for name, value in values
-            if value is not None and value is not UNSET
+            (name, known.prepare(tuple(value) if isinstance(value, list) else value))
+            for name, known, value in values
+            if isinstance(known, edges.Filter) and value is not None and value is not UNSET
         )
 
 
@@ -230,6 +251,14 @@ class NamedPlan(EdgePlan):
         if found is None:
             raise not_found(source.typename)
         return found
+
+
+async def each_selected(info: ContextInfo, edge: One, keys: Iterable[object]) -> list[object]:
+    """The rows of these keys with what the field selects of them, in their order; those not to be seen left out."""
+    raw = raw_info(info)
+    columns = selected_columns(raw, named_object(raw.return_type), raw.field_nodes)
+    found = await asyncio.gather(*(info.context.load.one(edge, columns, key) for key in keys))
+    return [row for row in found if row is not None]
 
 
 def not_found(typename: str) -> ClientError:

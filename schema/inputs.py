@@ -7,6 +7,7 @@ from strawberry import UNSET
 
 from resolvers.pages import Direction
 from schema import enums
+from schema.filters import ContactSelection
 from store.models import (
     CampaignStatus,
     CampaignType,
@@ -17,6 +18,7 @@ from store.models import (
     FieldOwner,
     Role,
     TemplateType,
+    TestDeliveryStatus,
 )
 
 FIELD = "What to sort by; rows with equal values stand in the order of their ids."
@@ -84,6 +86,21 @@ class ExportOrder:
     direction: Direction = strawberry.field(description=DIRECTION, default=Direction.ASC)
 
 
+@strawberry.input(description="The order of test mails.")
+class TestDeliveryOrder:
+    __test__ = False
+
+    field: enums.TestDeliveryOrderField = strawberry.field(description=FIELD)
+    direction: Direction = strawberry.field(description=DIRECTION, default=Direction.ASC)
+
+
+@strawberry.input(description="Which test mails to keep.")
+class TestDeliveryFilter:
+    __test__ = False
+
+    status_in: list[TestDeliveryStatus] | None = strawberry.field(description="In one of these states.", default=UNSET)
+
+
 @strawberry.input(description="Which campaigns to keep.")
 class CampaignFilter:
     status_in: list[CampaignStatus] | None = strawberry.field(description="In one of these states.", default=UNSET)
@@ -109,6 +126,9 @@ class ContactFilter:
     status_in: list[ContactStatus] | None = strawberry.field(description="In one of these states.", default=UNSET)
     b2c: bool | None = strawberry.field(description="Private persons, or not.", default=UNSET)
     search: str | None = strawberry.field(description=f"In name or e-mail: {SEARCH.lower()}", default=UNSET)
+    where: ContactSelection | None = strawberry.field(
+        description="Selected by a condition, as campaigns select their contacts.", default=UNSET
+    )
 
 
 @strawberry.input(description="Which users to keep.")

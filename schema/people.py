@@ -11,6 +11,7 @@ from resolvers import contacts as contact_edges
 from resolvers import exports as export_edges
 from resolvers import people as people_edges
 from resolvers import templates as template_edges
+from resolvers import test_deliveries as delivery_edges
 from schema import inputs
 from schema.fields import column, connection, to_many, to_one
 from schema.nodes import Node, global_id
@@ -72,6 +73,12 @@ class User(Node):
         "The contacts that the user is responsible for.",
         inputs.ContactOrder,
         inputs.ContactFilter,
+    )
+    test_deliveries = connection(
+        delivery_edges.USER_TEST_DELIVERIES,
+        "The test mails that the user asked for and you may see.",
+        inputs.TestDeliveryOrder,
+        inputs.TestDeliveryFilter,
     )
     exports = connection(
         export_edges.USER_EXPORTS,

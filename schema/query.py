@@ -12,6 +12,7 @@ from resolvers import exports as export_edges
 from resolvers import people as people_edges
 from resolvers import settings as settings_edges
 from resolvers import templates as template_edges
+from resolvers import test_deliveries as delivery_edges
 from resolvers.context import Viewer as SignedIn
 from resolvers.edges import One
 from schema import inputs
@@ -26,6 +27,7 @@ CAMPAIGN_BY_ID = One("Query.campaign", campaign_edges.CAMPAIGN, key="id")
 USER_BY_ID = One("Query.user", people_edges.USER, key="id")
 TEMPLATE_BY_ID = One("Query.template", template_edges.TEMPLATE, key="id")
 CONTACT_BY_ID = One("Query.contact", contact_edges.CONTACT, key="id")
+TEST_DELIVERY_BY_ID = One("Query.testDelivery", delivery_edges.TEST_DELIVERY, key="id")
 EXPORT_BY_ID = One("Query.export", export_edges.EXPORT, key="id")
 
 
@@ -110,6 +112,13 @@ class Query:
         "The exports of the company, the newest first.",
         inputs.ExportOrder,
         inputs.ExportFilter,
+    )
+    test_delivery = named(TEST_DELIVERY_BY_ID, "One test mail.")
+    test_deliveries = connection(
+        delivery_edges.TEST_DELIVERIES,
+        "The test mails that you may see, the newest first: all for administrators, your own for others.",
+        inputs.TestDeliveryOrder,
+        inputs.TestDeliveryFilter,
     )
     relations_paths = connection(
         contact_edges.RELATIONS_PATHS, "The paths that tasks can be made on.", inputs.NameOrder

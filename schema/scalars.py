@@ -12,6 +12,8 @@ from strawberry.types.scalar import ScalarDefinition
 URL = NewType("URL", str)
 EmailAddress = NewType("EmailAddress", str)
 BigInt = NewType("BigInt", int)
+# A time as a client writes it: in which zone is known only where the company is.
+Moment = NewType("Moment", str)
 
 
 def written_time(value: datetime) -> str:
@@ -23,6 +25,12 @@ def read_time(value: object) -> datetime:
     if not isinstance(value, str):
         raise TypeError("a DateTime is a text")
     return datetime.fromisoformat(value)
+
+
+def read_moment_text(value: object) -> Moment:
+    if not isinstance(value, str):
+        raise TypeError("a Moment is a text")
+    return Moment(value)
 
 
 def read_whole_number(value: object) -> BigInt:
@@ -58,5 +66,12 @@ SCALARS: dict[object, ScalarDefinition] = {
         description="A whole number that may be larger than an Int; JavaScript holds it exactly to 2^53.",
         serialize=int,
         parse_value=read_whole_number,
+    ),
+    Moment: strawberry.scalar(
+        name="Moment",
+        description="A time as you write it: ISO 8601 (2026-11-30T09:00:00Z), or `Y-m-d H:i:s` in the company's time "
+        "zone (2026-11-30 09:00:00). What is no time, or two, is answered as a user error.",
+        serialize=str,
+        parse_value=read_moment_text,
     ),
 }

@@ -18,6 +18,7 @@ from store.sql_types import AnyRow
 APPLICATION_ROLE = "campaign_gateway"
 GRACE_SECONDS = 5
 SET_COMPANY = text("SELECT set_config('app.company_id', :company_id, true)")
+SET_WORKER = text("SELECT set_config('app.worker', 'on', true)")
 
 Parameters = Mapping[str, object]
 
@@ -84,6 +85,12 @@ class Reader:
             finally:
                 self._running = None
 
+    async def renew(self) -> None:
+        """Gives the snapshot up; the next statement reads another, in which what was committed since is seen."""
+        async with self._turn:
+            self._connection = None
+            await self._stack.aclose()
+
     async def _open(self) -> AsyncConnection:
         connection = await self._stack.enter_async_context(self._engine.connect())
         await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -148,6 +155,13 @@ class Database:
         """One unit of work in one company: committed at the end, rolled back on an error."""
         async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
             await session.execute(SET_COMPANY, {"company_id": str(company_id)})
+            yield session
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[AsyncSession]:
+        """One unit of work of a worker in no company: it sees the jobs of all, may sweep, and sees nothing else."""
+        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+            await session.execute(SET_WORKER)
             yield session
 
     @asynccontextmanager

@@ -148,7 +148,7 @@ async def small_company(build: Builder, name: str) -> TestCompany:
     rows["template"] = await build.add(
         Template, **own, user_id=company.manager, team_id=rows["sales"], group_id=rows["group"]
     )
-    await build.add(CampaignSettings, **own, consent_template_id=rows["template"])
+    await build.add(CampaignSettings, **own, domain_slug=name.lower(), consent_template_id=rows["template"])
     await campaigns(build, company)
     await delivery(build, company)
     await exports(build, company)

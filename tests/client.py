@@ -80,13 +80,16 @@ class Gateway:
 
 @asynccontextmanager
 async def running_gateway(
-    url: str, *, now: Callable[[], datetime] = lambda: NOW, **settings: Any
+    url: str, *, now: Callable[[], datetime] = lambda: NOW, worker: bool = False, **settings: Any
 ) -> AsyncIterator[Gateway]:
-    """The gateway on a free port of this machine, over the database at `url`; its clock stands at `NOW`."""
+    """The gateway on a free port of this machine, over the database at `url`, by default at `NOW`.
+
+    Jobs are done with `worker` only.
+    """
     chosen = Settings(**{"port": 0, "database_pool_size": 3, "log_level": "ERROR", **settings})
     with listening_socket(chosen) as listener, tempfile.TemporaryDirectory(prefix="mcg-files-") as folder:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        deployment = Deployment(url, chosen.public_url or address, Path(folder), DOWNLOAD_SECRET)
+        deployment = Deployment(url, chosen.public_url or address, Path(folder), DOWNLOAD_SECRET, worker=worker)
         app = build_app(chosen, deployment, now)
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
         async with anyio.create_task_group() as tasks, httpx.AsyncClient(base_url=address, timeout=30) as http:

@@ -53,11 +53,12 @@ class Graph:
     """The schema as rows (types with a global id), edges between them, and types that only group fields."""
 
     def __init__(self, schema: GraphQLSchema) -> None:
-        found = [type_ for type_ in schema.type_map.values() if isinstance(type_, GraphQLObjectType)]
-        self.types = {type_.name: type_ for type_ in found if not type_.name.startswith("__")}
-        self.rows = {name: type_ for name, type_ in self.types.items() if type_.interfaces}
         assert schema.query_type is not None
         self.query = schema.query_type
+        # What mutations answer is no data of its own: payloads lead to the same rows.
+        found = [type_ for type_ in schema.type_map.values() if isinstance(type_, GraphQLObjectType)]
+        self.types = {type_.name: type_ for type_ in found if type_.name in reachable_from(self.query)}
+        self.rows = {name: type_ for name, type_ in self.types.items() if type_.interfaces}
 
     def coordinates(self) -> set[str]:
         """Every `Type.field`."""
@@ -170,6 +171,18 @@ class Graph:
                     assert is_list_type(argument.type)
                     found.setdefault(name, []).append(place)
         return found
+
+
+def reachable_from(root: GraphQLObjectType) -> set[str]:
+    """The names of the object types that a query can come to, those of all rows among them."""
+    found: set[str] = set()
+    waiting = [root]
+    while waiting:
+        type_ = waiting.pop()
+        if type_.name not in found:
+            found.add(type_.name)
+            waiting += [below for field in type_.fields.values() if (below := object_of(field)) is not None]
+    return found
 
 
 def never_key(typename: str) -> Key:

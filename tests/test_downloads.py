@@ -18,10 +18,9 @@ from sqlalchemy import delete, update
 from structlog.testing import capture_logs
 
 from gateway.cli import Refused, address_of, download_secret
-from gateway.downloads import SignedLinks
 from gateway.private_files import kept_secret, write_private
 from gateway.settings import Settings
-from resolvers.context import StoredFile
+from gateway.signing import SignedLinks
 from store.database import owner_transaction
 from store.files import LocalFiles
 from store.models import AccessToken, Export, File
@@ -77,8 +76,10 @@ def check_refused(response: httpx.Response, status: int, code: str) -> None:
     assert response.headers["cache-control"] == "no-store"
 
 
-def signed_links(now: datetime = NOW, lifetime: int = 300, secret: bytes = DOWNLOAD_SECRET) -> SignedLinks:
-    return SignedLinks(secret, "", timedelta(seconds=lifetime), lambda: now)
+def minted(file_id: UUID, company_id: int, secret: bytes = DOWNLOAD_SECRET) -> str:
+    """The target of a link to the file, as the gateway would make it at `NOW`."""
+    links = SignedLinks(secret, "", lambda: NOW)
+    return links.mint(f"/files/{file_id}/contacts.csv", company_id, NOW + timedelta(minutes=5)).url
 
 
 async def test_the_very_bytes(gateway: Gateway, world: World) -> None:
@@ -182,10 +183,9 @@ async def test_what_was_not_signed_is_refused(gateway: Gateway, world: World) ->
     target = url[url.index("/files/") :]
     path, _, query = target.partition("?")
     company, expires, signature = query.split("&")
-    file = StoredFile(world.acme.id, world.acme.rows["file"], "contacts.csv", NEVER_EXPIRES)
-    assert signed_links().mint(file).url == target
+    assert minted(world.acme.rows["file"], world.acme.id) == target
     for changed in (
-        signed_links(secret=b"another secret, also of 32 bytes").mint(file).url,
+        minted(world.acme.rows["file"], world.acme.id, secret=b"another secret, also of 32 bytes"),
         target.replace(str(world.acme.rows["file"]), str(world.globex.rows["file"])),
         f"{path}?company={world.globex.id}&{expires}&{signature}",
         f"{path}?{company}&expires={int(NEVER_EXPIRES.timestamp())}&{signature}",
@@ -238,10 +238,21 @@ def test_addresses_are_urls() -> None:
     assert address_of("::1", 80) == "http://[::1]:80"
 
 
-def test_a_link_ends_with_its_file() -> None:
+def test_the_form_of_links_stays() -> None:
+    """Links that were given out before a new version is started are good for it, too."""
+    links = SignedLinks(DOWNLOAD_SECRET, "https://example.com", lambda: NOW)
+    file = "/files/00000000-0000-0000-0000-000000000001/a%20b.csv"
+    assert links.mint(file, 7, NOW + timedelta(seconds=300, milliseconds=999)).url == (
+        f"https://example.com{file}?company=7&expires=1795262700"
+        "&signature=7139a9a91804718403e21db72bcb89a7b2860fcc20011b1bf5201927977f8f17"
+    )
+
+
+async def test_a_link_ends_with_its_file(world: World) -> None:
     """A link to a file that is about to be deleted says so."""
-    file = StoredFile(1, UUID(int=1), "a.csv", NOW + timedelta(seconds=10))
-    assert signed_links().mint(file).expires_at == NOW + timedelta(seconds=10)
+    async with running_gateway(world.url, now=lambda: NEVER_EXPIRES - timedelta(seconds=10)) as gateway:
+        answer = await gateway.ask(QUERY, world.acme.tokens["admin"], {"id": str(world.acme.rows["export"])})
+    assert answer.data["export"]["downloadUrl"]["expiresAt"] == NEVER_EXPIRES.isoformat().replace("+00:00", "Z")
 
 
 async def test_a_file_whose_life_is_over(gateway: Gateway, world: World) -> None:
@@ -294,8 +305,7 @@ async def test_another_companys_file(gateway: Gateway, world: World) -> None:
     answer = await gateway.ask(QUERY, world.globex.tokens["admin"], {"id": str(world.acme.rows["export"])})
     assert answer.body["data"] == {"export": None}
     assert answer.codes == ["NOT_FOUND"]
-    foreign = StoredFile(world.globex.id, world.acme.rows["file"], "contacts.csv", NEVER_EXPIRES)
-    check_refused(await get(gateway, signed_links().mint(foreign).url), 404, "NOT_FOUND")
+    check_refused(await get(gateway, minted(world.acme.rows["file"], world.globex.id)), 404, "NOT_FOUND")
 
 
 async def test_a_hidden_campaigns_export(gateway: Gateway, world: World) -> None:

@@ -28,6 +28,7 @@ NODES = "query ($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }"
 def key_of(company: TestCompany, typename: str) -> object:
     """The raw id of a row that there is."""
     rows = {"Campaign": "sent", "Contact": "contact", "Template": "template", "Export": "export"}
+    rows["TestDelivery"] = "test_delivery"
     return company.rows[rows[typename]] if typename in rows else company.admin
 
 

@@ -140,8 +140,8 @@ async def test_policies_read_the_company_once_a_statement(rows: AsyncConnection)
     working = {(row.tablename, row.policyname, row.cmd) for row in found if "app.worker" in row.qual}
     assert working == {
         ("jobs", "worker", "ALL"),
-        *((table, "sweep", "SELECT") for table in ("idempotency_keys", "previews")),
-        *((table, "sweep_away", "DELETE") for table in ("idempotency_keys", "previews")),
+        *((table, "sweep", "SELECT") for table in ("idempotency_keys", "previews", "test_deliveries")),
+        *((table, "sweep_away", "DELETE") for table in ("idempotency_keys", "previews", "test_deliveries")),
     }
     assert len(found) == len(of_company) + len(signing_in) + len(working)
     assert all("( SELECT " in row.qual for row in found)

@@ -14,6 +14,7 @@ from graphql import (
     GraphQLInterfaceType,
     GraphQLObjectType,
     GraphQLSchema,
+    get_named_type,
     is_introspection_type,
     is_specified_scalar_type,
 )
@@ -87,9 +88,25 @@ def test_the_roots_of_the_issue_are_there() -> None:
     assert query is not None
     promised = (
         "viewer node nodes campaigns campaign users user teams groups templates template contacts contact"
-        " contactLists contactFields campaignSettings exports export relationsPaths"
+        " contactLists contactFields campaignSettings exports export relationsPaths testDelivery testDeliveries"
     )
     assert set(promised.split()) == set(query.fields)
+
+
+def test_the_mutations_of_the_issue_are_there() -> None:
+    """The mutation root has the fields that clients were promised, and each answers `userErrors`."""
+    mutation = built().mutation_type
+    assert mutation is not None
+    promised = (
+        "createCampaign updateCampaign copyCampaign deleteCampaign approveCampaign unapproveCampaign scheduleCampaign"
+        " sendCampaign cancelCampaign pauseCampaign resumeCampaign sendTestEmail sendCampaignTestEmail previewCampaign"
+        " previewTemplate createTemplate updateTemplate copyTemplate deleteTemplate updateCampaignSettings"
+    )
+    assert set(promised.split()) == set(mutation.fields)
+    for name, field in mutation.fields.items():
+        payload = get_named_type(field.type)
+        assert isinstance(payload, GraphQLObjectType), name
+        assert str(payload.fields["userErrors"].type) == "[UserError!]!", name
 
 
 def test_a_field_of_a_column_that_is_not_there_is_refused() -> None:

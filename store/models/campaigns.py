@@ -246,6 +246,8 @@ class CampaignSettings(Owned, Base):
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+# Two companies with one slug would send from one domain.
+Index("campaign_settings_slug_key", CampaignSettings.domain_slug, CampaignSettings.domain_slug_suffix, unique=True)
 Index("relations_paths_name_idx", RelationsPath.company_id, RelationsPath.sort_name, RelationsPath.id)
 Index("templates_title_idx", Template.company_id, Template.sort_title, Template.id)
 Index("templates_created_idx", Template.company_id, Template.created_at, Template.id)

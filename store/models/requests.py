@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -10,6 +10,9 @@ from sqlalchemy import CheckConstraint, Index, Integer, LargeBinary, String, Tex
 from sqlalchemy.orm import Mapped, mapped_column
 
 from store.models.base import Base, JsonValue, Owned, one_of, refers_to
+
+KEYS_ARE_KEPT = timedelta(hours=24)
+TEST_MAILS_ARE_KEPT = timedelta(days=30)
 
 
 class TestDeliveryStatus(StrEnum):
@@ -70,9 +73,13 @@ class TestDelivery(Owned, Base):
     headers: Mapped[list[JsonValue]]
     reply: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    # Since when a worker is handing it over: if none comes to an end with it, it may have gone out.
+    handing_over_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 
 
+# Workers look over all companies.
+Index("test_deliveries_sweep_idx", TestDelivery.created_at)
 Index("idempotency_keys_created_idx", IdempotencyKey.company_id, IdempotencyKey.created_at)
 Index("previews_expires_idx", Preview.company_id, Preview.expires_at)
 Index("test_deliveries_created_idx", TestDelivery.company_id, TestDelivery.created_at, TestDelivery.id)

@@ -1,4 +1,4 @@
-"""What the mutations need: pauses, idempotency keys, previews, test mails, and the jobs of the workers."""
+"""What the mutations need: pauses, slugs of one company each, idempotency keys, previews, test mails, and the jobs of the workers."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,14 +11,17 @@ APPLICATION_ROLE = "campaign_gateway"
 OWNED_TABLES = ("idempotency_keys", "jobs", "previews", "test_deliveries")
 COMPANY = "(SELECT nullif(current_setting('app.company_id', true), '')::integer)"
 WORKER = "(SELECT current_setting('app.worker', true) = 'on')"
-# Workers look for what is to be done, and for what is over, in all companies; neither table tells of people's doings.
-SWEPT_TABLES = ("idempotency_keys", "previews")
+# Workers look for what is to be done, and for what is over, in all companies.
+SWEPT_TABLES = ("idempotency_keys", "previews", "test_deliveries")
 
 
 def upgrade() -> None:
     create_tables()
     op.create_check_constraint(
         op.f("campaigns_paused_check"), "campaigns", "paused_at IS NULL OR status IN ('PENDING', 'SENDING')"
+    )
+    op.create_index(
+        "campaign_settings_slug_key", "campaign_settings", ["domain_slug", "domain_slug_suffix"], unique=True
     )
     for table in OWNED_TABLES:
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
@@ -100,6 +103,7 @@ def create_tables() -> None:
         sa.Column("headers", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("reply", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("handing_over_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("(status = 'QUEUED') = (finished_at IS NULL)", name=op.f("test_deliveries_finished_check")),
         sa.CheckConstraint("status IN ('QUEUED', 'SENT', 'FAILED')", name=op.f("test_deliveries_status_check")),
@@ -127,6 +131,7 @@ def create_tables() -> None:
         unique=False,
     )
     op.create_index("test_deliveries_created_idx", "test_deliveries", ["company_id", "created_at", "id"], unique=False)
+    op.create_index("test_deliveries_sweep_idx", "test_deliveries", ["created_at"], unique=False)
     op.create_index(
         "test_deliveries_user_idx", "test_deliveries", ["company_id", "user_id", "created_at", "id"], unique=False
     )
@@ -136,5 +141,6 @@ def create_tables() -> None:
 def downgrade() -> None:
     for table in reversed(OWNED_TABLES):
         op.drop_table(table)
+    op.drop_index("campaign_settings_slug_key", "campaign_settings")
     op.drop_constraint(op.f("campaigns_paused_check"), "campaigns")
     op.drop_column("campaigns", "paused_at")

@@ -1,0 +1,85 @@
+"""What goes wrong in a worker: does it pass by itself, and what does the log keep of it?"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import traceback
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from jobs.queue import Claim
+
+T = TypeVar("T")
+
+log = structlog.get_logger("worker")
+
+# Classes of SQLSTATE: connection exceptions, too little of something, and a server that goes down.
+UNREACHABLE_STATES = ("08", "53", "57P")
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 5.0
+PROJECT = Path(__file__).parent.parent
+OWN_CODE = tuple(f"{PROJECT / layer}{os.sep}" for layer in ("jobs", "content", "store"))
+KEPT_FRAMES = 12
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether the database cannot be reached at the moment, so that trying again may help."""
+    if isinstance(error, DBAPIError):
+        state = getattr(error.orig, "sqlstate", None) or ""
+        # Without a statement it was connecting that failed, whatever the server's reason.
+        return error.connection_invalidated or error.statement is None or state.startswith(UNREACHABLE_STATES)
+    return isinstance(error, PoolTimeoutError | OSError)
+
+
+async def through_outages(operation: Callable[[], Awaitable[T]]) -> T:
+    """What the operation returns, tried again for as long as the database is away; the caller sets the limit.
+
+    It must do no harm that the operation is done twice: when a connection is lost, the commit may have happened.
+    """
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            return await operation()
+        except (DBAPIError, PoolTimeoutError, OSError) as error:
+            if not is_outage(error):
+                raise
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def report(cause: BaseException, doing: str, claim: Claim | None = None) -> None:
+    """Writes what is needed to find the fault: what it is and where it happened.
+
+    Its text is left out: it may quote an address, a subject, or what a mail server said about them.
+    """
+    frames = traceback.extract_tb(cause.__traceback__)
+    own = [frame for frame in frames[:-1] if frame.filename.startswith(OWN_CODE)]
+    log.error(
+        "worker.failed",
+        doing=doing,
+        error=type(cause).__name__,
+        **({} if claim is None else about(claim)),
+        **(of_statement(cause) if isinstance(cause, StatementError) else {}),
+        where=[f"{frame.filename}:{frame.lineno} {frame.name}" for frame in (*own[-KEPT_FRAMES:], *frames[-1:])],
+    )
+
+
+def of_statement(error: StatementError) -> dict[str, object]:
+    return {"cause": type(error.orig).__name__, "sqlstate": getattr(error.orig, "sqlstate", None)}
+
+
+def about(claim: Claim) -> dict[str, object]:
+    """A job in the log, by numbers that mean something to operators only."""
+    return {
+        "kind": claim.kind.value,
+        "company": claim.company_id,
+        "job": claim.job_id,
+        "subject": str(claim.subject_id),
+        "attempt": claim.attempt,
+    }

@@ -1,0 +1,102 @@
+"""How does a test mail go out: at most once, with its end recorded?
+
+A handover that certainly failed is tried again. That one has begun is written down before, and taken back when it
+has certainly failed: whoever finds it begun finds a worker gone in between. Whether the mail went out is then not
+known, and it is not sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Null, func, null, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from jobs.faults import through_outages
+from jobs.queue import Claim, Write, nothing
+from jobs.transport import Answer, Mail, Outcome, Transport
+from store.database import Database
+from store.models import TestDelivery, TestDeliveryStatus
+from store.sql_types import AnyRow
+
+LONGEST_REPLY = 500
+STOPPED = Answer(Outcome.UNCERTAIN, "The worker stopped while the mail was being handed over: it may have gone out.")
+
+
+class MailTester:
+    """Does the jobs of the kind TEST_MAIL: hands over the mail of the test delivery that the job names."""
+
+    def __init__(self, database: Database, transport: Transport, *, pauses: Sequence[float] = (1, 5, 20)) -> None:
+        """`pauses`: seconds before each further try of a handover that certainly failed and may succeed later."""
+        self._database = database
+        self._transport = transport
+        self._pauses = pauses
+
+    async def __call__(self, claim: Claim) -> Write:
+        row = await through_outages(lambda: self._waiting(claim))
+        if row is None:
+            return nothing
+        if row.handing_over_at is not None:
+            return recording(claim, STOPPED)
+        return recording(claim, await self._hand_over(claim, Mail(row.sender, row.email, row.message)))
+
+    async def _waiting(self, claim: Claim) -> AnyRow | None:
+        """None: the delivery is over, or gone with its user."""
+        columns = (TestDelivery.sender, TestDelivery.email, TestDelivery.message, TestDelivery.handing_over_at)
+        async with self._database.writing(claim.company_id) as session:
+            return (await session.execute(select(*columns).where(*queued(claim)))).one_or_none()
+
+    async def _hand_over(self, claim: Claim, mail: Mail) -> Answer:
+        answer = await self._try(claim, mail)
+        for pause in self._pauses:
+            if answer.outcome is not Outcome.NOT_NOW:
+                break
+            await asyncio.sleep(pause)
+            answer = await self._try(claim, mail)
+        return answer
+
+    async def _try(self, claim: Claim, mail: Mail) -> Answer:
+        await through_outages(lambda: self._mark(claim, func.now()))
+        answer = await self._transport.hand_over(mail)
+        if answer.outcome is Outcome.NOT_NOW:
+            await through_outages(lambda: self._mark(claim, null()))
+        return answer
+
+    async def _mark(self, claim: Claim, moment: ColumnElement[datetime] | Null) -> None:
+        async with self._database.writing(claim.company_id) as session:
+            await session.execute(
+                update(TestDelivery)
+                .where(*queued(claim))
+                .values(handing_over_at=moment)
+                .execution_options(synchronize_session=False)
+            )
+
+
+def queued(claim: Claim) -> tuple[ColumnElement[bool], ...]:
+    return (
+        TestDelivery.company_id == claim.company_id,
+        TestDelivery.id == claim.subject_id,
+        TestDelivery.status == TestDeliveryStatus.QUEUED,
+    )
+
+
+def recording(claim: Claim, answer: Answer) -> Write:
+    status = TestDeliveryStatus.SENT if answer.outcome is Outcome.TAKEN else TestDeliveryStatus.FAILED
+    statement = (
+        update(TestDelivery)
+        .where(*queued(claim))
+        .values(status=status, reply=readable(answer.reply), finished_at=func.now())
+        .execution_options(synchronize_session=False)
+    )
+
+    async def write(session: AsyncSession) -> None:
+        await session.execute(statement)
+
+    return write
+
+
+def readable(reply: str) -> str:
+    """One line of at most 500 characters, without whatever does not print: a mail server may send anything."""
+    return " ".join("".join(each if each.isprintable() else " " for each in reply).split())[:LONGEST_REPLY]

@@ -1,0 +1,307 @@
+"""What can be changed? The root of every mutation, one for each action."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+import strawberry
+
+from resolvers.changes import campaigns, previews, settings, templates, test_mails
+from resolvers.changes.idempotency import LONGEST_KEY
+from resolvers.changes.outcomes import Outcome, carried_out
+from resolvers.changes.test_mails import MOST_ADDRESSES
+from schema import payloads
+from schema.campaign_inputs import CampaignInput, UpdateCampaignInput, campaign_given
+from schema.fields import ContextInfo
+from schema.scalars import Moment
+from schema.settings import REMOVAL
+from schema.settings_inputs import CampaignSettingsInput, settings_given
+from schema.template_inputs import TemplateInput, UpdateTemplateInput, template_given
+from store.models import TokenScope
+
+CampaignId = Annotated[strawberry.ID, strawberry.argument(description="The campaign's global id, or its databaseId.")]
+TemplateId = Annotated[strawberry.ID, strawberry.argument(description="The template's global id, or its databaseId.")]
+ContactId = Annotated[
+    strawberry.ID | None,
+    strawberry.argument(description="The contact whose values fill in the merge fields; your own if absent."),
+]
+Key = Annotated[
+    str | None,
+    strawberry.argument(
+        description="A text of your choice that names this request: however often it is sent within 24 hours, it is "
+        f"carried out once; the answer shows what it made, if that is still there. At most {LONGEST_KEY} characters."
+    ),
+]
+Version = Annotated[
+    int | None,
+    strawberry.argument(description="The `version` that you saw; VERSION_CONFLICT if it is another by now."),
+]
+DryRun = Annotated[bool, strawberry.argument(description="True only tries: the same errors, and nothing is written.")]
+Addresses = Annotated[list[str], strawberry.argument(description=f"Where it goes; 1 to {MOST_ADDRESSES} addresses.")]
+OwnAddresses = Annotated[
+    list[str] | None,
+    strawberry.argument(description=f"Where it goes; 1 to {MOST_ADDRESSES} addresses, your own if absent."),
+]
+SendAt = Annotated[Moment, strawberry.argument(description="When it is to be sent: a time to come.")]
+NewCampaign = Annotated[CampaignInput, strawberry.argument(description="The campaign.")]
+CampaignChanges = Annotated[UpdateCampaignInput, strawberry.argument(description="What is to change.")]
+NewTemplate = Annotated[TemplateInput, strawberry.argument(description="The template.")]
+TemplateChanges = Annotated[UpdateTemplateInput, strawberry.argument(description="What is to change.")]
+SettingsChanges = Annotated[CampaignSettingsInput, strawberry.argument(description="What is to change.")]
+Subject = Annotated[str | None, strawberry.argument(description="The subject to set into it; an example if absent.")]
+Content = Annotated[str | None, strawberry.argument(description="The content to set into it; an example if absent.")]
+
+PREVIEW_CAMPAIGN = f"Use previewTemplate, or sendCampaignTestEmail. {REMOVAL}"
+
+
+@strawberry.input(one_of=True, description="A campaign to look at. Exactly one of these.")
+class PreviewedCampaign:
+    id: strawberry.Maybe[strawberry.ID] = strawberry.field(description="One that is saved.")
+    input: strawberry.Maybe[CampaignInput] = strawberry.field(description="One that is not; it may be incomplete.")
+
+
+Previewed = Annotated[PreviewedCampaign, strawberry.argument(description="The campaign.")]
+
+
+# Resolvers answer an `Outcome`, which the fields of the payloads read: hence Any.
+async def writing(info: ContextInfo, change: Callable[[], Awaitable[Outcome]]) -> Any:
+    return await carried_out(info.context, TokenScope.WRITE, change)
+
+
+async def looking(info: ContextInfo, change: Callable[[], Awaitable[Outcome]]) -> Any:
+    return await carried_out(info.context, TokenScope.READ, change)
+
+
+async def sending(info: ContextInfo, change: Callable[[], Awaitable[Outcome]]) -> Any:
+    return await carried_out(info.context, TokenScope.SEND, change)
+
+
+async def create_campaign(
+    info: ContextInfo, input: NewCampaign, idempotency_key: Key = None, dry_run: DryRun = False
+) -> Any:
+    given = campaign_given(input)
+    return await writing(
+        info,
+        lambda: campaigns.create_campaign(info.context, given, idempotency_key=idempotency_key, dry_run=dry_run),
+    )
+
+
+async def update_campaign(
+    info: ContextInfo,
+    id: CampaignId,
+    input: CampaignChanges,
+    expected_version: Version = None,
+    dry_run: DryRun = False,
+) -> Any:
+    given = campaign_given(input)
+    return await writing(
+        info,
+        lambda: campaigns.update_campaign(info.context, id, given, expected_version=expected_version, dry_run=dry_run),
+    )
+
+
+async def copy_campaign(info: ContextInfo, id: CampaignId, idempotency_key: Key = None) -> Any:
+    return await writing(info, lambda: campaigns.copy_campaign(info.context, id, idempotency_key=idempotency_key))
+
+
+async def delete_campaign(info: ContextInfo, id: CampaignId) -> Any:
+    return await writing(info, lambda: campaigns.delete_campaign(info.context, id))
+
+
+async def moved(info: ContextInfo, id: str, step: campaigns.Step, expected_version: int | None) -> Any:
+    return await writing(
+        info, lambda: campaigns.move_campaign(info.context, id, step, expected_version=expected_version)
+    )
+
+
+async def approve_campaign(info: ContextInfo, id: CampaignId, expected_version: Version = None) -> Any:
+    return await moved(info, id, lambda _: campaigns.APPROVE, expected_version)
+
+
+async def unapprove_campaign(info: ContextInfo, id: CampaignId, expected_version: Version = None) -> Any:
+    return await moved(info, id, lambda _: campaigns.UNAPPROVE, expected_version)
+
+
+async def schedule_campaign(
+    info: ContextInfo, id: CampaignId, send_at: SendAt, expected_version: Version = None
+) -> Any:
+    return await moved(info, id, campaigns.scheduling(send_at), expected_version)
+
+
+async def send_campaign(info: ContextInfo, id: CampaignId, expected_version: Version = None) -> Any:
+    now = info.context.services.now()
+    return await sending(
+        info,
+        lambda: campaigns.move_campaign(
+            info.context, id, lambda _: campaigns.sending(now), expected_version=expected_version
+        ),
+    )
+
+
+async def cancel_campaign(info: ContextInfo, id: CampaignId, expected_version: Version = None) -> Any:
+    return await moved(info, id, lambda _: campaigns.CANCEL, expected_version)
+
+
+async def pause_campaign(info: ContextInfo, id: CampaignId, expected_version: Version = None) -> Any:
+    return await moved(info, id, lambda _: campaigns.PAUSE, expected_version)
+
+
+async def resume_campaign(info: ContextInfo, id: CampaignId, expected_version: Version = None) -> Any:
+    return await sending(
+        info,
+        lambda: campaigns.move_campaign(
+            info.context, id, lambda _: campaigns.RESUME, expected_version=expected_version
+        ),
+    )
+
+
+async def send_test_email(
+    info: ContextInfo,
+    input: NewCampaign,
+    emails: OwnAddresses = None,
+    contact_id: ContactId = None,
+    idempotency_key: Key = None,
+) -> Any:
+    given = campaign_given(input)
+    return await sending(
+        info,
+        lambda: test_mails.send_test_email(
+            info.context, given, emails=emails, contact_id=contact_id, idempotency_key=idempotency_key
+        ),
+    )
+
+
+async def send_campaign_test_email(
+    info: ContextInfo,
+    id: CampaignId,
+    emails: Addresses,
+    contact_id: ContactId = None,
+    idempotency_key: Key = None,
+) -> Any:
+    return await sending(
+        info,
+        lambda: test_mails.send_campaign_test_email(
+            info.context, id, emails=emails, contact_id=contact_id, idempotency_key=idempotency_key
+        ),
+    )
+
+
+async def preview_campaign(info: ContextInfo, source: Previewed, contact_id: ContactId = None) -> Any:
+    saved, unsaved = source.id, source.input
+    if saved is not None:
+        id = saved.value
+        return await looking(info, lambda: previews.preview_campaign(info.context, id, contact_id=contact_id))
+    assert unsaved is not None, "the schema has exactly one of them"
+    given = campaign_given(unsaved.value)
+    return await looking(info, lambda: previews.preview_campaign_input(info.context, given, contact_id=contact_id))
+
+
+async def preview_template(
+    info: ContextInfo,
+    id: TemplateId,
+    subject: Subject = None,
+    content: Content = None,
+    contact_id: ContactId = None,
+) -> Any:
+    return await looking(
+        info,
+        lambda: previews.preview_template(info.context, id, subject=subject, content=content, contact_id=contact_id),
+    )
+
+
+async def create_template(info: ContextInfo, input: NewTemplate, idempotency_key: Key = None) -> Any:
+    given = template_given(input)
+    return await writing(info, lambda: templates.create_template(info.context, given, idempotency_key=idempotency_key))
+
+
+async def update_template(info: ContextInfo, id: TemplateId, input: TemplateChanges) -> Any:
+    given = template_given(input)
+    return await writing(info, lambda: templates.update_template(info.context, id, given))
+
+
+async def copy_template(info: ContextInfo, id: TemplateId, idempotency_key: Key = None) -> Any:
+    return await writing(info, lambda: templates.copy_template(info.context, id, idempotency_key=idempotency_key))
+
+
+async def delete_template(info: ContextInfo, id: TemplateId) -> Any:
+    return await writing(info, lambda: templates.delete_template(info.context, id))
+
+
+async def update_campaign_settings(info: ContextInfo, input: SettingsChanges) -> Any:
+    given = settings_given(input)
+    return await writing(info, lambda: settings.update_settings(info.context, given))
+
+
+def mutation(resolver: Callable[..., Awaitable[Any]], description: str, deprecated: str | None = None) -> Any:
+    """A root field: Strawberry reads its arguments off the resolver. Any: what stands in the class is not called."""
+    return strawberry.mutation(resolver=resolver, description=description, deprecation_reason=deprecated)
+
+
+@strawberry.type(
+    description="Everything that can be changed. Each answers what it made and `userErrors`: what is wrong with what "
+    "you gave, all of it at once. Nothing is changed unless `userErrors` is empty."
+)
+class Mutation:
+    create_campaign: payloads.CreateCampaignPayload | None = mutation(
+        create_campaign, "Makes a campaign of yours. It is PENDING when it is approved and has a time, else a DRAFT."
+    )
+    update_campaign: payloads.UpdateCampaignPayload | None = mutation(
+        update_campaign, "Changes a campaign of which nothing has been sent; it is held against the rules as a whole."
+    )
+    copy_campaign: payloads.CopyCampaignPayload | None = mutation(
+        copy_campaign,
+        "Makes a draft of yours with the content, filter and approval of a campaign, without template, times and task.",
+    )
+    delete_campaign: payloads.DeleteCampaignPayload | None = mutation(
+        delete_campaign, "Deletes a campaign of which nothing has been sent."
+    )
+    approve_campaign: payloads.ApproveCampaignPayload | None = mutation(
+        approve_campaign, "Lets a campaign be sent; it is PENDING if it has a time."
+    )
+    unapprove_campaign: payloads.UnapproveCampaignPayload | None = mutation(
+        unapprove_campaign, "Makes a campaign a draft again; its time stays."
+    )
+    schedule_campaign: payloads.ScheduleCampaignPayload | None = mutation(
+        schedule_campaign, "Gives a campaign another time; it is PENDING if it is approved."
+    )
+    send_campaign: payloads.SendCampaignPayload | None = mutation(
+        send_campaign,
+        "Sends an approved campaign at once, whatever time it has; it must have one. Takes `send`.",
+    )
+    cancel_campaign: payloads.CancelCampaignPayload | None = mutation(
+        cancel_campaign,
+        "Stops a campaign that is scheduled or being sent. If nothing has gone out, it may be scheduled anew.",
+    )
+    pause_campaign: payloads.PauseCampaignPayload | None = mutation(
+        pause_campaign, "Stops a campaign that is scheduled or being sent, until it is resumed."
+    )
+    resume_campaign: payloads.ResumeCampaignPayload | None = mutation(
+        resume_campaign,
+        "Lets a paused campaign go on; one whose time has passed meanwhile is sent at once. Takes `send`.",
+    )
+    send_test_email: payloads.SendTestEmailPayload | None = mutation(
+        send_test_email, "Mails what a new campaign would say; the rules are those of createCampaign. Takes `send`."
+    )
+    send_campaign_test_email: payloads.SendCampaignTestEmailPayload | None = mutation(
+        send_campaign_test_email, "Mails what a campaign says; none of its recipients notices. Takes `send`."
+    )
+    preview_campaign: payloads.PreviewCampaignPayload | None = mutation(
+        preview_campaign, "Renders a campaign, saved or not, as a page.", deprecated=PREVIEW_CAMPAIGN
+    )
+    preview_template: payloads.PreviewTemplatePayload | None = mutation(
+        preview_template, "Renders a template with a subject and a content as a page."
+    )
+    create_template: payloads.CreateTemplatePayload | None = mutation(create_template, "Makes a template of yours.")
+    update_template: payloads.UpdateTemplatePayload | None = mutation(
+        update_template, "Changes a template; campaigns that are still to be sent use it as it is then."
+    )
+    copy_template: payloads.CopyTemplatePayload | None = mutation(
+        copy_template, "Makes a template of yours like another."
+    )
+    delete_template: payloads.DeleteTemplatePayload | None = mutation(
+        delete_template, "Deletes a template that no scheduled campaign uses; other campaigns lose it."
+    )
+    update_campaign_settings: payloads.UpdateCampaignSettingsPayload | None = mutation(
+        update_campaign_settings, "Changes how the company's campaigns are sent. Administrators only."
+    )

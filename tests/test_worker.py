@@ -1,0 +1,319 @@
+"""Is every job done, by one worker at a time, whatever the job does; and does a worker stay quiet meanwhile?"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import anyio
+import pytest
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncSession
+from structlog.testing import capture_logs
+
+from jobs.housekeeping import sweep
+from jobs.queue import Claim, Queue, Write, nothing
+from jobs.worker import Pace
+from store.database import Database, owner_transaction
+from store.models import IdempotencyKey, JobKind
+from tests.build import Builder
+from tests.conftest import World
+from tests.post import NO_POLL, Post, at_work, logged, post_of, until
+
+pytestmark = pytest.mark.anyio
+
+KINDS = (JobKind.TEST_MAIL,)
+
+
+@pytest.fixture
+async def post(world: World) -> AsyncIterator[Post]:
+    async with post_of(world.url, world.acme) as found:
+        yield found
+
+
+@pytest.fixture
+async def database(world: World) -> AsyncIterator[Database]:
+    found = Database(world.url, pool_size=3)
+    yield found
+    await found.close()
+
+
+class Doing:
+    """A handler that keeps what it was given and, unless it is let go, goes on for ever."""
+
+    def __init__(self, *, free: bool = True) -> None:
+        self.claims: list[Claim] = []
+        self.stopped = 0
+        self.go = anyio.Event()
+        if free:
+            self.go.set()
+
+    async def __call__(self, claim: Claim) -> Write:
+        self.claims.append(claim)
+        try:
+            await self.go.wait()
+        except BaseException:
+            self.stopped += 1
+            raise
+        return nothing
+
+    async def begun(self) -> bool:
+        return bool(self.claims)
+
+
+class Failing:
+    """A handler that counts how often it failed."""
+
+    def __init__(self) -> None:
+        self.attempts: list[int] = []
+
+    async def __call__(self, claim: Claim) -> Write:
+        self.attempts.append(claim.attempt)
+        raise LookupError
+
+
+async def no_jobs(post: Post) -> bool:
+    return await post.jobs() == 0
+
+
+async def test_claims_in_order(database: Database, post: Post) -> None:
+    """What has been due longest is claimed first, whichever company's it is, and what is due later is not."""
+    subjects = [uuid4() for _ in range(4)]
+    for subject, due in zip(subjects, ("- '3 s'", "- '5 s'", "+ '1 hour'", "- '4 s'"), strict=True):
+        await post.leave_job(subject)
+        await post.change(f"UPDATE jobs SET due_at = now() {due}::interval WHERE subject_id = '{subject}'")
+    queue = Queue(database, KINDS, lease=60)
+    claimed = [(await queue.claim(1))[0].subject_id for _ in range(3)]
+    assert claimed == [subjects[1], subjects[3], subjects[0]]
+    assert await queue.claim(1) == []
+
+
+async def test_no_job_is_claimed_twice(database: Database, post: Post) -> None:
+    """Claims made at the same time share the jobs, each as many as it asked for at most."""
+    for _ in range(20):
+        await post.leave_job(uuid4())
+    queue = Queue(database, KINDS, lease=60)
+    shares: list[list[Claim]] = []
+
+    async def claim() -> None:
+        shares.append(await queue.claim(4))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(8):
+            tasks.start_soon(claim)
+    shares.append(await queue.claim(20))
+    assert max(map(len, shares[:-1])) <= 4
+    claimed = [one.job_id for share in shares for one in share]
+    assert (len(claimed), len(set(claimed))) == (20, 20)
+
+
+async def test_a_claim_that_ran_out(database: Database, post: Post) -> None:
+    """Whoever had a job before changes nothing any more: neither the job nor what it is about."""
+    await post.leave_job(uuid4())
+    queue = Queue(database, KINDS, lease=60)
+    (before,) = await queue.claim(1)
+    await post.end_the_leases()
+    (after,) = await queue.claim(1)
+    assert (before.job_id, before.attempt, after.attempt) == (after.job_id, 1, 2)
+
+    async def never(_session: AsyncSession) -> None:
+        raise AssertionError
+
+    assert not await queue.renew(before)
+    assert not await queue.finish(before, never)
+    await queue.put_back(before, 0)
+    assert await queue.claim(1) == []
+    assert await queue.renew(after)
+    assert await queue.finish(after, nothing)
+    assert await post.jobs() == 0
+
+
+async def test_outcome_and_end_go_together(database: Database, post: Post) -> None:
+    """A job whose outcome cannot be recorded is not over."""
+    await post.leave_job(uuid4())
+    queue = Queue(database, KINDS, lease=60)
+    (claim,) = await queue.claim(1)
+
+    async def fail(_session: AsyncSession) -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await queue.finish(claim, fail)
+    assert await post.jobs() == 1
+
+
+async def test_signals_and_quiet(world: World, post: Post) -> None:
+    """A job begins when it is committed, without a poll; between signals and ends of jobs nothing is asked."""
+    doing = Doing()
+    async with at_work(world.url, doing) as worker:
+        claims: list[str] = []
+
+        def keep(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            if "MATERIALIZED" in statement:
+                claims.append(statement)
+
+        event.listen(worker._database.engine.sync_engine, "before_cursor_execute", keep)
+        for number in range(5):
+            await post.leave_job(uuid4())
+            await until(lambda: no_jobs(post))
+            assert len(doing.claims) == number + 1
+    # Each signal and each end is worth a look, and so is the start.
+    assert 5 <= len(claims) <= 5 * 2 + 2
+
+
+async def test_as_many_at_a_time_as_allowed(world: World, post: Post) -> None:
+    """A worker claims no more than it does at a time, and the rest as soon as there is room."""
+    doing = Doing(free=False)
+    for _ in range(5):
+        await post.leave_job(uuid4())
+    async with at_work(world.url, doing, concurrency=2):
+        await until(doing.begun)
+        assert await post.value("SELECT count(*) FROM jobs WHERE claimed_until IS NOT NULL") == 2
+        doing.go.set()
+        await until(lambda: no_jobs(post))
+    assert [claim.attempt for claim in doing.claims] == [1] * 5
+
+
+async def test_failing_job(world: World, post: Post) -> None:
+    """A job that raises is tried again a few times, then given up; others go on."""
+    failing = Failing()
+    await post.leave_job(uuid4())
+    pace = Pace(poll=0.02, retry=0.01, attempts=3)
+    with capture_logs() as logs:
+        async with at_work(world.url, failing, pace=pace):
+            await until(lambda: no_jobs(post))
+    assert failing.attempts == [1, 2, 3]
+    events = [line["event"] for line in logs]
+    assert (events.count("worker.failed"), events.count("job.given_up")) == (3, 1)
+
+
+async def test_pause_before_another_attempt(world: World, post: Post) -> None:
+    """Each attempt that raised doubles the time until the next, by the database's clock."""
+    await post.leave_job(uuid4())
+    await post.change("UPDATE jobs SET attempt = 2 WHERE due_at < '2099-01-01'")
+    failing = Failing()
+    async with at_work(world.url, failing, pace=Pace(poll=3600, retry=100)):
+        await until(lambda: post.value("SELECT due_at > now() FROM jobs WHERE due_at < '2099-01-01'"))
+    assert await post.value(
+        "SELECT due_at - now() BETWEEN '390 s' AND '400 s' AND claimed_until IS NULL FROM jobs WHERE attempt = 3"
+    )
+
+
+async def test_long_job(world: World, post: Post) -> None:
+    """A job may take longer than the lease: it stays claimed as long as its worker is there."""
+    doing = Doing(free=False)
+    pace = Pace(poll=0.02, lease=0.3)
+    await post.leave_job(uuid4())
+    async with at_work(world.url, doing, pace=pace), at_work(world.url, doing, pace=pace):
+        await until(doing.begun)
+        until_when = await post.value("SELECT claimed_until FROM jobs WHERE attempt = 1")
+        past = "SELECT clock_timestamp() > :then FROM jobs WHERE attempt = 1"
+        await until(lambda: post.value(past, then=until_when))
+        doing.go.set()
+        await until(lambda: no_jobs(post))
+    assert [claim.attempt for claim in doing.claims] == [1]
+
+
+async def test_lost_claim_stops_the_job(world: World, post: Post) -> None:
+    """A worker whose claim somebody else has taken stops at the next renewal, and leaves the job alone."""
+    doing = Doing(free=False)
+    await post.leave_job(uuid4())
+    with capture_logs() as logs:
+        async with at_work(world.url, doing, pace=Pace(poll=3600, lease=0.3)):
+            await until(doing.begun)
+            taken = "UPDATE jobs SET attempt = attempt + 1, claimed_until = now() + '1 hour' WHERE attempt = 1"
+            await post.change(taken)
+
+            async def stopped() -> bool:
+                return doing.stopped == 1
+
+            await until(stopped)
+    assert [line["event"] for line in logs].count("job.claim_lost") == 1
+    assert await post.jobs() == 1
+
+
+async def test_stopping(world: World, post: Post) -> None:
+    """A worker that is told to stop ends what it is doing and begins nothing new."""
+    doing = Doing(free=False)
+    first, second = uuid4(), uuid4()
+    await post.leave_job(first)
+    async with at_work(world.url, doing, pace=Pace(poll=0.02), concurrency=1) as worker:
+        await until(doing.begun)
+        worker.stop()
+        await post.leave_job(second)
+        doing.go.set()
+    assert [claim.subject_id for claim in doing.claims] == [first]
+    assert await post.value("SELECT subject_id FROM jobs WHERE due_at < '2099-01-01'") == second
+
+
+async def test_end_of_the_grace_time(world: World, post: Post) -> None:
+    """A job that takes longer than a stopping worker may is cut off, and left to others."""
+    doing = Doing(free=False)
+    await post.leave_job(uuid4())
+    async with at_work(world.url, doing, pace=Pace(poll=3600, grace=0.05)):
+        await until(doing.begun)
+    assert doing.stopped == 1
+    await post.end_the_leases()
+    another = Doing()
+    async with at_work(world.url, another, pace=NO_POLL):
+        await until(lambda: no_jobs(post))
+    assert [claim.attempt for claim in another.claims] == [2]
+
+
+async def test_lost_connection_to_the_database(world: World, post: Post) -> None:
+    """A worker whose connections are cut, the one it listens with as well, hears of jobs again."""
+    doing = Doing()
+    cut = (
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE query LIKE 'LISTEN%' AND datname = current_database()"
+    )
+    with capture_logs() as logs:
+        async with at_work(world.url, doing):
+            await until(lambda: logged(logs, "worker.listening"))
+            logs.clear()
+            await post.value(cut)
+            await until(lambda: logged(logs, "worker.connection_lost"))
+            await until(lambda: logged(logs, "worker.listening"))
+            await post.leave_job(uuid4())
+            await until(lambda: no_jobs(post))
+    assert len(doing.claims) == 1
+
+
+async def test_housekeeping(world: World, database: Database, post: Post) -> None:
+    """What is over goes, in all companies; what is not stays."""
+    async with owner_transaction(world.url) as connection:
+        build = Builder(connection)
+        for company in (world.acme, world.globex):
+            own = {"company_id": company.id}
+            for key, age in (("old", "24:00:01"), ("new", "23:59:00")):
+                await build.add(IdempotencyKey, **own, user_id=company.admin, key=key, request_sha256=b"")
+                await connection.exec_driver_sql(
+                    f"UPDATE idempotency_keys SET created_at = now() - '{age}'::interval WHERE key = '{key}'"
+                )
+        await connection.exec_driver_sql(
+            "INSERT INTO previews (company_id, html, expires_at)"
+            " SELECT id, kind, now() + after::interval FROM companies,"
+            " (VALUES ('over', '-1 s'), ('shown', '1 min')) AS made (kind, after)"
+        )
+    await sweep(database)
+    assert await post.value("SELECT string_agg(key, ' ' ORDER BY key, company_id) FROM idempotency_keys") == (
+        "new new of-the-world of-the-world"
+    )
+    previews = "SELECT string_agg(html, ' ' ORDER BY html) FROM previews"
+    assert await post.value(previews) == "<p>Hello</p> <p>Hello</p> shown shown"
+
+
+async def test_housekeeping_is_done(world: World, post: Post) -> None:
+    """A worker tidies up again and again, also after it failed to."""
+    old = "INSERT INTO previews (company_id, html, expires_at) SELECT id, 'over', now() FROM companies"
+    gone = "SELECT count(*) = 0 FROM previews WHERE html = 'over'"
+    async with at_work(world.url, Doing(), pace=Pace(poll=3600, sweep=0.02)):
+        for _ in range(2):
+            await post.change(old)
+            await until(lambda: post.value(gone))
+        with capture_logs() as logs:
+            await post.change("ALTER TABLE previews RENAME TO elsewhere")
+            await until(lambda: logged(logs, "worker.failed"))
+        await post.change("ALTER TABLE elsewhere RENAME TO previews")
+        await post.change(old)
+        await until(lambda: post.value(gone))
