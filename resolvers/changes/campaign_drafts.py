@@ -131,13 +131,16 @@ class CampaignDraft:
         return all(error.path[: len(path)] != path for error in self.errors)
 
     @property
+    def goes_at_once(self) -> bool:
+        """`execute_now` has its effect on approved campaigns only (rule 5)."""
+        return self.approved and self.execute_now is True
+
+    @property
     def status(self) -> CampaignStatus:
         """DRAFT unless it is approved and has a time (rule 11); what is to be sent at once is on its way."""
-        if not self.approved:
-            return CampaignStatus.DRAFT
-        if self.execute_now:
+        if self.goes_at_once:
             return CampaignStatus.SENDING
-        return CampaignStatus.DRAFT if self.send_at is None else CampaignStatus.PENDING
+        return CampaignStatus.PENDING if self.approved and self.send_at is not None else CampaignStatus.DRAFT
 
 
 @dataclass

@@ -142,7 +142,7 @@ def is_sent_in_time(case: Case) -> Iterator[UserError]:
     """Rules 5 and 9: the time lies ahead; approved campaigns have one, unless they are made to be sent at once."""
     draft = case.draft
     if draft.send_at is not None:
-        if draft.send_at <= case.facts.now and case.occasion is not Occasion.SENDING and not draft.execute_now:
+        if draft.send_at <= case.facts.now and case.occasion is not Occasion.SENDING and not draft.goes_at_once:
             yield UserError(("sendAt",), UserErrorCode.NOT_IN_FUTURE, "This time is past.")
         return
     needed = {Occasion.SAVING: draft.approved and draft.execute_now is None, Occasion.SENDING: True}
@@ -156,7 +156,7 @@ def task_is_complete(case: Case) -> Iterator[UserError]:
     if task is None:
         return
     yield from task_names_its_people(task, case.facts)
-    at_once = case.draft.execute_now or case.occasion is Occasion.SENDING
+    at_once = case.draft.goes_at_once or case.occasion is Occasion.SENDING
     sent = case.facts.now if at_once else case.draft.send_at
     if task.start_at is not None and sent is not None and task.start_at <= sent:
         yield UserError(("task", "startAt"), UserErrorCode.NOT_AFTER, "The task must begin after the campaign is sent.")

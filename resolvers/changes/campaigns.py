@@ -31,7 +31,7 @@ from resolvers.changes.campaign_life import (
 )
 from resolvers.changes.campaign_rules import LONGEST_NAME, Occasion, domain_missing, find_broken_rules
 from resolvers.changes.company import facts_of_stored, find_catalogue, find_facts, find_sender_domain
-from resolvers.changes.idempotency import Request, claim, keep_answer
+from resolvers.changes.idempotency import Request, checked_key, claim, keep_answer
 from resolvers.changes.outcomes import Conflicting, FieldConflict, Outcome, named_key, not_found
 from resolvers.changes.user_errors import Path, Refused, UserError, UserErrorCode
 from resolvers.context import Context, Viewer
@@ -79,6 +79,8 @@ async def create_campaign(
 ) -> Outcome:
     """A new campaign of the viewer; the same key makes it once."""
     viewer, now = context.viewer, context.services.now()
+    if dry_run and idempotency_key is not None:
+        checked_key(idempotency_key)
     request = Request("createCampaign", given, None if dry_run else idempotency_key)
     async with context.writing() as session:
         claimed = await claim(session, viewer, request)

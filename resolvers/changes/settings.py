@@ -77,7 +77,8 @@ async def update_settings(context: Context, given: SettingsGiven) -> Outcome:
     async with context.writing() as session:
         row = await locked(session, viewer, context.services.domain_suffix)
         errors = [*slug_errors(row, given), *consent_errors(row, given.get("consent", {}))]
-        if given.get("domain_slug", row.domain_slug) != row.domain_slug and row.domain is None:
+        sends_from = None if row.domain is not None else row.domain_slug
+        if sends_from is not None and given.get("domain_slug", sends_from) != sends_from:
             errors += await waiting_errors(session, viewer)
         values = plain_values(given)
         template_id = given.get("consent", {}).get("template_id")
