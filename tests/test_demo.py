@@ -74,6 +74,10 @@ async def digests(url: str) -> dict[str, list[object]]:
     return {table: [row[0] for row in await rows(url, whole.format(table, key))] for table, key in keys.items()}
 
 
+# What comes of people's doings.
+NOT_SEEDED = {"access_tokens", "idempotency_keys", "jobs", "previews", "test_deliveries"}
+
+
 async def execute(url: str, *statements: str) -> None:
     async with owner_transaction(url) as connection:
         for statement in statements:
@@ -85,7 +89,7 @@ async def test_same_arguments_give_the_same_rows_and_files(empty_database: str) 
     first, second, other = Files(), Files(), Files()
     await fill(empty_database, first)
     before = await digests(empty_database)
-    assert [table for table, found in before.items() if None in found] == ["access_tokens"]
+    assert {table for table, found in before.items() if None in found} == NOT_SEEDED
 
     await execute(empty_database, "TRUNCATE companies CASCADE")
     await fill(empty_database, second)
@@ -96,7 +100,7 @@ async def test_same_arguments_give_the_same_rows_and_files(empty_database: str) 
     await fill(empty_database, other, number=8)
     after = await digests(empty_database)
     alike = {table for table in before if after[table] == before[table]}
-    assert alike == {"companies", "campaign_settings", "fields", "team_members", "access_tokens"}
+    assert alike == {"companies", "campaign_settings", "fields", "team_members"} | NOT_SEEDED
     assert not first.keys() & other.keys()
 
 
@@ -142,7 +146,7 @@ async def test_later_rows_get_fresh_ids(empty_database: str) -> None:
     counted = [
         table.name
         for table in models.Base.metadata.sorted_tables
-        if "id" in table.c and table.c["id"].identity is not None
+        if "id" in table.c and table.c["id"].identity is not None and table.name not in NOT_SEEDED
     ]
     assert len(counted) == 9
     for table in counted:

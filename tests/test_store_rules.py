@@ -37,6 +37,7 @@ from store.models import (
     Recipient,
     RelationsPath,
     Template,
+    TestDelivery,
     User,
 )
 from tests.build import NOW, Builder
@@ -236,6 +237,9 @@ BROKEN_RULES: list[tuple[str, type[Base], str, dict[str, object]]] = [
     ("campaigns_task_complete_check", Campaign, "sent", {"task_end_at": None}),
     ("campaigns_task_window_check", Campaign, "sent", {"task_start_at": NOW, "task_end_at": NOW}),
     ("campaigns_total_sent_check", Campaign, "sent", {"total_sent": -1}),
+    ("campaigns_paused_check", Campaign, "global_", {"paused_at": NOW}),
+    ("test_deliveries_finished_check", TestDelivery, "test_delivery", {"finished_at": NOW}),
+    ("test_deliveries_finished_check", TestDelivery, "test_delivery", {"status": "SENT"}),
     ("campaign_settings_consent_check", CampaignSettings, "", {"consent_enabled": True}),
     ("exports_campaign_check", Export, "export", {"campaign_id": None}),
     ("exports_campaign_check", Export, "expired_export", {"kind": "LETTERS"}),
