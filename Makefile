@@ -28,8 +28,9 @@ format: $(VENV)/development ## Format the code and mend what ruff can.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/development ## Measure queries side by side and print the figures with the machine.
+bench: $(VENV)/development ## Measure queries and filters side by side and print the figures with the machine.
 	$(BIN)/python -m benchmarks.queries
+	$(BIN)/python -m benchmarks.filters
 
 schema: $(VENV)/development ## Print the schema into schema.graphql.
 	$(BIN)/campaign-gateway schema > schema.graphql
