@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 LONGEST_ADDRESS = 254  # RFC 5321, 4.5.3.1.3: a path of 256 octets with its brackets
 LONGEST_LOCAL_PART = 64
@@ -21,7 +22,8 @@ def address_problem(address: str) -> str | None:
     if len(local) > LONGEST_LOCAL_PART or not LOCAL_PART.fullmatch(local):
         return "The part before the @ is 1 to 64 ASCII letters, digits and signs, without spaces and quotes."
     in_ascii = ascii_domain(domain)
-    if in_ascii is None:
+    # What IDNA would drop or replace, such as zero-width letters: two spellings that look alike are one address.
+    if in_ascii is None or unicodedata.normalize("NFKC", domain) != domain or not domain.isprintable():
         return "The part after the @ is not a domain name."
     if len(local) + 1 + len(in_ascii) > LONGEST_ADDRESS:
         return f"An address has {LONGEST_ADDRESS} characters at the most, its domain in ASCII."

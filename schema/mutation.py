@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import strawberry
 
 from resolvers.changes import campaigns, previews, settings, templates, test_mails
+from resolvers.changes.campaign_rules import LONGEST_CONTENT, LONGEST_SUBJECT
 from resolvers.changes.idempotency import LONGEST_KEY
 from resolvers.changes.outcomes import Outcome, carried_out
 from resolvers.changes.test_mails import MOST_ADDRESSES
@@ -20,6 +21,8 @@ from schema.settings_inputs import CampaignSettingsInput, settings_given
 from schema.template_inputs import TemplateInput, UpdateTemplateInput, template_given
 from store.models import TokenScope
 
+SUBJECT_LENGTH = f"at most {LONGEST_SUBJECT} characters"
+CONTENT_LENGTH = f"at most {LONGEST_CONTENT:,} characters"
 CampaignId = Annotated[strawberry.ID, strawberry.argument(description="The campaign's global id, or its databaseId.")]
 TemplateId = Annotated[strawberry.ID, strawberry.argument(description="The template's global id, or its databaseId.")]
 ContactId = Annotated[
@@ -49,8 +52,12 @@ CampaignChanges = Annotated[UpdateCampaignInput, strawberry.argument(description
 NewTemplate = Annotated[TemplateInput, strawberry.argument(description="The template.")]
 TemplateChanges = Annotated[UpdateTemplateInput, strawberry.argument(description="What is to change.")]
 SettingsChanges = Annotated[CampaignSettingsInput, strawberry.argument(description="What is to change.")]
-Subject = Annotated[str | None, strawberry.argument(description="The subject to set into it; an example if absent.")]
-Content = Annotated[str | None, strawberry.argument(description="The content to set into it; an example if absent.")]
+Subject = Annotated[
+    str | None, strawberry.argument(description=f"The subject to set into it, {SUBJECT_LENGTH}; an example if absent.")
+]
+Content = Annotated[
+    str | None, strawberry.argument(description=f"The content to set into it, {CONTENT_LENGTH}; an example if absent.")
+]
 
 PREVIEW_CAMPAIGN = f"Use previewTemplate, or sendCampaignTestEmail. {REMOVAL}"
 

@@ -23,19 +23,19 @@ def written_time(value: datetime) -> str:
 
 def read_time(value: object) -> datetime:
     if not isinstance(value, str):
-        raise TypeError("a DateTime is a text")
+        raise ValueError("A DateTime is a text.")  # noqa: TRY004 - graphql-core shows these
     return datetime.fromisoformat(value)
 
 
 def read_moment_text(value: object) -> Moment:
     if not isinstance(value, str):
-        raise TypeError("a Moment is a text")
+        raise ValueError("A Moment is a text.")  # noqa: TRY004 - the same
     return Moment(value)
 
 
 def read_whole_number(value: object) -> BigInt:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError("a BigInt is a whole number")
+        raise ValueError("A BigInt is a whole number.")  # noqa: TRY004 - the same
     return BigInt(value)
 
 

@@ -28,7 +28,8 @@ class ConsentInput:
         description="The template of the old consent mail.", deprecation_reason=OLD_CONSENT
     )
     subscribe_url: Maybe[str | None] = strawberry.field(
-        description="Where recipients give their consent.", deprecation_reason=OLD_CONSENT
+        description=f"Where recipients give their consent; at most {LONGEST_URL:,} characters.",
+        deprecation_reason=OLD_CONSENT,
     )
     subject: Maybe[str | None] = strawberry.field(
         description=f"The subject of the old consent mail. {TEXT}", deprecation_reason=OLD_CONSENT

@@ -161,13 +161,20 @@ async def checked(
         raise Refused(error.below("input") for error in errors)
     named: Mapping[str, object] = given
     plain = {name: named[name] for name in ("title", "content", "campaign") if name in named}
-    margins = given.get("margins", {})
-    sides: Mapping[str, object] = margins
     if "type" in given:
         plain["type"] = type
-        if type is TemplateType.LETTER:
-            sides = dict.fromkeys(SIDES, USUAL_MARGIN) | dict(margins)
-    return {**plain, **places, **{f"margin_{side}": width for side, width in sides.items()}}
+    has_margins = "margins" in given or ("type" in given and type is TemplateType.LETTER)
+    return {**plain, **places, **(margin_values(given) if has_margins else {})}
+
+
+def margin_values(given: TemplateGiven) -> dict[str, object]:
+    """All four columns: a letter has either every margin or none."""
+    margins: Mapping[str, object] = given.get("margins", {})
+    new = "type" in given
+    usual: dict[str, object] = {
+        side: USUAL_MARGIN if new else func.coalesce(TEMPLATE.columns[f"margin_{side}"], USUAL_MARGIN) for side in SIDES
+    }
+    return {f"margin_{side}": margins.get(side, usual[side]) for side in SIDES}
 
 
 def text_problems(given: TemplateGiven, known: frozenset[str]) -> Iterator[UserError]:

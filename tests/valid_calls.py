@@ -1,0 +1,182 @@
+"""With which arguments does every mutation succeed?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import delete
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from resolvers.global_ids import encode
+from store.models import Base, Campaign, Contact, Group, RelationsPath, Team, Template, User
+from tests.build import NOW, Builder, TestCompany
+
+Arguments = Mapping[str, Any]
+
+COMPLETE = {
+    "message_subject": "Hello",
+    "message_content": "<p>Hello</p>",
+    "filter": [{"field": "contact.fixed_fields.last_name", "operator": "ct", "value": "e"}],
+}
+SCHEDULED = {"status": "PENDING", "send_at": NOW + timedelta(1)}
+# The campaign that each mutation of a stored one is called with: each has its own, as many end what others begin.
+CAMPAIGNS: Mapping[str, Mapping[str, object]] = {
+    "updateCampaign": {},
+    "copyCampaign": {},
+    "deleteCampaign": {},
+    "approveCampaign": {"approved": False},
+    "unapproveCampaign": SCHEDULED,
+    "scheduleCampaign": {},
+    "sendCampaign": SCHEDULED,
+    "cancelCampaign": SCHEDULED,
+    "pauseCampaign": SCHEDULED,
+    "resumeCampaign": {**SCHEDULED, "paused_at": NOW},
+    "sendCampaignTestEmail": {},
+    "previewCampaign": {},
+}
+DELETED = (Campaign, Template, Team, Group, User, RelationsPath, Contact)
+TEMPLATES = ("previewTemplate", "updateTemplate", "copyTemplate", "deleteTemplate")
+
+
+@dataclass
+class Calls:
+    """Valid arguments for each mutation, in one company; global ids by what they are of.
+
+    `own` names a row of the company of each type that arguments refer to, `deleted` one that was deleted since.
+    """
+
+    sender: str
+    own: dict[str, str] = field(default_factory=dict)
+    deleted: dict[str, str] = field(default_factory=dict)
+    of_mutation: dict[str, str] = field(default_factory=dict)
+
+    def arguments(self, mutation: str) -> dict[str, Any]:
+        """All arguments and all fields, but for keys of idempotency and the other member where one is to be chosen."""
+        return {**self._ids(mutation), **self._others()[mutation]}
+
+    def _ids(self, mutation: str) -> dict[str, str]:
+        named = mutation in self.of_mutation and mutation != "previewCampaign"
+        return {"id": self.of_mutation[mutation]} if named else {}
+
+    def _others(self) -> dict[str, dict[str, Any]]:
+        moved: dict[str, Any] = {"expectedVersion": 1}
+        campaign, emails = self.campaign(), ["ada@example.com", "grace@example.com"]
+        changes = {name: value for name, value in campaign.items() if name != "executeNow"}
+        template = {**self.template(), "type": "LETTER", "content": "<p>{{content}}</p>", "margins": self.margins()}
+        return {
+            "createCampaign": {"input": campaign, "dryRun": False},
+            "updateCampaign": {"input": changes, **moved, "dryRun": False},
+            "copyCampaign": {},
+            "deleteCampaign": {},
+            "approveCampaign": moved,
+            "unapproveCampaign": moved,
+            "scheduleCampaign": {"sendAt": "2026-12-01 09:00:00", **moved},
+            "sendCampaign": moved,
+            "cancelCampaign": moved,
+            "pauseCampaign": moved,
+            "resumeCampaign": moved,
+            "sendTestEmail": {"input": campaign, "emails": emails, "contactId": self.own["Contact"]},
+            "sendCampaignTestEmail": {"emails": emails, "contactId": self.own["Contact"]},
+            "previewCampaign": {"source": {"input": campaign}, "contactId": self.own["Contact"]},
+            "previewTemplate": {"subject": "Hello", "content": "<p>Hello</p>", "contactId": self.own["Contact"]},
+            "createTemplate": {"input": template},
+            "updateTemplate": {"input": {name: value for name, value in template.items() if name != "type"}},
+            "copyTemplate": {},
+            "deleteTemplate": {},
+            "updateCampaignSettings": {"input": self.settings()},
+        }
+
+    def campaign(self) -> dict[str, Any]:
+        return {
+            "name": "Spring",
+            "type": "EMAIL",
+            "description": "For everyone",
+            "approved": True,
+            "scope": "TEAM",
+            "teamId": self.own["Team"],
+            "groupId": self.own["Group"],
+            "message": {"subject": "Hello", "content": "<p>Hello</p>", "sender": self.sender},
+            "filter": {"match": {"field": "contact.fixed_fields.last_name", "operator": "CT", "value": "e"}},
+            "templateId": self.own["Template"],
+            "sendAt": "2026-12-01T09:00:00Z",
+            "executeNow": False,
+            "task": {
+                "distributionStrategy": "DISTRIBUTE",
+                "distributeUserIds": [self.own["User"]],
+                "relationsPathId": self.own["RelationsPath"],
+                "startAt": "2026-12-02T09:00:00Z",
+                "endAt": "2026-12-03T09:00:00Z",
+            },
+        }
+
+    def choices(self) -> dict[str, Any]:
+        """What can stand in the members of which one is to be chosen; of lists one entry."""
+        match = self.campaign()["filter"]["match"]
+        return {
+            "match": match,
+            "and": [{"match": match}],
+            "or": [{"match": match}],
+            "json": [{**match, "operator": "ct"}],
+            "id": self.own["Campaign"],
+            "input": self.campaign(),
+            "distributeUserIds": [self.own["User"]],
+            "emails": ["ada@example.com"],
+        }
+
+    def template(self) -> dict[str, Any]:
+        return {"title": "Plain", "campaign": True, "teamId": self.own["Team"], "groupId": self.own["Group"]}
+
+    def margins(self) -> dict[str, float]:
+        return {"top": 10.5, "right": 20, "bottom": 0, "left": 200}
+
+    def settings(self) -> dict[str, Any]:
+        consent = {
+            "enable": True,
+            "custom": True,
+            "unsubscribeUrl": "https://acme.example/bye",
+            "templateId": self.own["Template"],
+            "subscribeUrl": "https://acme.example/hello",
+            "subject": "Consent",
+            "content": "<p>Do you agree?</p>",
+            "helpText": "Say yes.",
+        }
+        return {"domainSlug": self.sender.partition("@")[2].partition(".")[0], "consent": consent}
+
+
+async def add_calls(connection: AsyncConnection, company: TestCompany, slug: str) -> Calls:
+    """What the calls need beside the small world: rows of the administrator."""
+    build, calls = Builder(connection), Calls(f"news@{slug}.campaigns.example")
+    rows, mine = company.rows, {"company_id": company.id, "user_id": company.admin}
+    for mutation, values in CAMPAIGNS.items():
+        row = {**COMPLETE, "message_sender": calls.sender, **values}
+        calls.of_mutation[mutation] = encode("Campaign", await build.add(Campaign, **mine, **row))
+    for mutation in TEMPLATES:
+        type = "LETTER" if mutation == "updateTemplate" else "EMAIL"
+        calls.of_mutation[mutation] = encode("Template", await build.add(Template, **mine, type=type))
+    keys = {
+        "Template": rows["template"],
+        "Team": rows["sales"],
+        "Group": rows["group"],
+        "User": company.member,
+        "RelationsPath": rows["path"],
+        "Contact": rows["contact"],
+    }
+    calls.own = {typename: encode(typename, key) for typename, key in keys.items()}
+    calls.own["Campaign"] = calls.of_mutation["previewCampaign"]
+    for model in DELETED:
+        calls.deleted[model.__name__] = await deleted(connection, model, company)
+    return calls
+
+
+async def deleted(connection: AsyncConnection, model: type[Base], company: TestCompany) -> str:
+    """The global id of a row that was there."""
+    more: dict[str, object] = {"user_id": company.admin} if model in (Campaign, Template) else {}
+    if model is User:
+        more["email"] = "deleted@example.com"
+    key = await Builder(connection).add(model, company_id=company.id, **more)
+    table = model.__table__
+    await connection.execute(delete(model).where(table.c.company_id == company.id, table.c.id == key))
+    return encode(model.__name__, key)
