@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from strawberry.extensions import ParserCache, ValidationCache
 
@@ -22,6 +19,7 @@ from gateway.auth import Authenticator, JsonWebTokens
 from gateway.downloads import ROUTE as DOWNLOAD_ROUTE
 from gateway.downloads import Downloads
 from gateway.graphql import GraphQLEndpoint
+from gateway.health import health_routes
 from gateway.limits import Limits, limits_extension
 from gateway.pages import EXCEPTION_HANDLERS, ROUTES
 from gateway.previews import ROUTE as PREVIEW_ROUTE
@@ -39,11 +37,9 @@ from resolvers.context import Services
 from schema.build import Schema, build_schema
 from store.database import Database
 from store.files import LocalFiles
-from store.migrate import newest_revision
 from store.models import JobKind
 
 KEPT_DOCUMENTS = 500
-READY_SECONDS = 5
 EVERY_METHOD = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"]
 
 
@@ -133,23 +129,9 @@ def build_app(settings: Settings, deployment: Deployment, now: Callable[[], date
         max_body_bytes=settings.max_body_bytes,
         max_query_tokens=settings.max_query_tokens,
     )
-    newest = newest_revision()
 
     async def graphql(request: Request) -> Response:
         return await endpoint(request)
-
-    async def alive(_request: Request) -> Response:
-        return JSONResponse({"status": "ok"})
-
-    async def ready(_request: Request) -> Response:
-        try:
-            async with asyncio.timeout(READY_SECONDS):
-                revision = await database.ping()
-        except (DBAPIError, PoolTimeoutError, OSError, TimeoutError):
-            return JSONResponse({"status": "the database cannot be reached"}, 503)
-        if revision != newest:
-            return JSONResponse({"status": "the database is not migrated"}, 503)
-        return JSONResponse({"status": "ok"})
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -164,8 +146,7 @@ def build_app(settings: Settings, deployment: Deployment, now: Callable[[], date
             Route(DOWNLOAD_ROUTE, downloads.answer),
             Route(PREVIEW_ROUTE, previews.answer),
             *UNSUBSCRIBE_ROUTES,
-            Route("/healthz", alive),
-            Route("/readyz", ready),
+            *health_routes(database),
             *ROUTES,
         ],
         middleware=[Middleware(FollowedRequests)],

@@ -23,6 +23,7 @@ SCHEMA = graphql.build_schema("""
     }
     type Campaign implements Node {
         id: ID! copies(first: Int, last: Int): Campaigns! groups: [Group!]! calendar: [[Group!]!]!
+        audience: Group actions: [Group!]!
     }
     type Group { name: String! latest(first: Int!): [Campaign!]! }
     type Campaigns { edges: [CampaignEdge!]! nodes: [Campaign!]! pageInfo: PageInfo! totalCount: Int! }
@@ -68,6 +69,8 @@ COSTS = {
     "{ campaigns(first: 3) { nodes { copies(first: 5) { edges { node { id } } } } } }": 1 + 3 * (1 + 5 * 2),
     "{ campaigns(first: 3) { nodes { groups { name } } } }": 1 + 3 * (1 + 10),
     "{ campaigns(first: 3) { nodes { calendar { name } } } }": 1 + 3 * (1 + 100),
+    "{ campaigns(first: 3) { nodes { audience { name } } } }": 1 + 3 * (200 + 1),
+    "{ campaigns(first: 3) { nodes { actions { name } } } }": 1 + 3 * (10 + 10),
     "{ campaigns(first: 3) { nodes { groups { latest(first: 2) { id } } } } }": 1 + 3 * (1 + 10 * (1 + 2)),
     '{ nodes(ids: ["a", "b", "c"]) { id } }': 1 + 3,
     '{ nodes(ids: "a") { id } }': 1 + 1,
