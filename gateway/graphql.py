@@ -204,7 +204,7 @@ def read_operation(body: bytes) -> Operation:
 def is_nested_deeper(value: object, levels: int) -> bool:
     """Whether lists and objects stand in each other more than this many levels deep."""
     layer = [value]
-    for _ in range(levels + 1):
+    for _ in range(levels):
         layer = [
             child
             for entry in layer

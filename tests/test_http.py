@@ -240,11 +240,20 @@ async def test_operation_that_cannot_be_executed(shared: Shared, code: str, quer
     assert old.body == new.body
 
 
-@pytest.mark.parametrize("json", [nested(1000), f'{{"teamIdIn": {nested(1000)}}}', nested(300, '{"a":', "}", "1")])
+DEEP = [nested(1000), f'{{"teamIdIn": {nested(1000)}}}', nested(300, '{"a":', "}", "1"), nested(60)]
+
+
+@pytest.mark.parametrize("json", DEEP)
 async def test_deep_variables(shared: Shared, json: str) -> None:
-    """Variables that are nested as deep as JSON may be are refused, and exhaust nothing."""
+    """Variables that are nested deeper than 60 levels are refused before they are read, and exhaust nothing."""
     query = "query ($a: CampaignFilter) { campaigns(filter: $a) { totalCount } }"
-    check_errors(await shared.send(with_variable(json, query)), 200, INVALID)
+    check_errors(await shared.send(with_variable(json, query)), 400, "INVALID_REQUEST")
+
+
+async def test_variables_that_are_not_too_deep(shared: Shared) -> None:
+    """Up to there it is the schema that decides."""
+    query = "query ($a: CampaignFilter) { campaigns(filter: $a) { totalCount } }"
+    check_errors(await shared.send(with_variable(nested(59), query)), 200, INVALID)
 
 
 SEARCHED = "query ($words: String) { campaigns(filter: { search: $words }) { totalCount } }"
