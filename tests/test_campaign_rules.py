@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -39,7 +40,11 @@ DOCUMENTS = {
     Way.SETTINGS: SETTINGS,
 }
 # The rules of the domain that are about making and changing campaigns, and the settings that they need.
-DOMAIN_RULES = {"1", "2", "3", "4", "5", "6", "7", "8", "9", "11", "13", "14", "17"}
+# Rules that no input of a campaign breaks, and where each is tested.
+ELSEWHERE = {"10": "test_test_emails.py", "12": "test_pages.py", "16": "test_preview_mutations.py"}
+# How letters are announced and had: they are not made yet.
+NOT_YET = {"15"}
+DOMAIN_RULES = {str(number) for number in range(1, 18)} - ELSEWHERE.keys() - NOT_YET
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +122,7 @@ async def check_done(desk: Desk, line: Line, way: Way) -> None:
 
 def test_every_rule_has_a_line() -> None:
     """The table has a line, and a case that breaks it, for each rule of the rule book and of the domain."""
+    assert all((Path(__file__).parent / name).exists() for name in ELSEWHERE.values())
     assert {line.rule for line in TABLE} >= DOMAIN_RULES | {rule.number for rule in RULES}
     assert {line.rule for line in TABLE if line.broken} >= (DOMAIN_RULES - {"11"}) | {rule.number for rule in RULES}
 
