@@ -53,7 +53,7 @@ def conflicting_path(root: strawberry.Parent[outcomes.FieldConflict]) -> list[st
 class FieldConflict:
     yours: JSON | None = strawberry.field(description="What you would make of it.")
     current: JSON | None = strawberry.field(description="What it is by now.")
-    field: list[str] = strawberry.field(resolver=conflicting_path, description="Where it stands in the input.")
+    field: list[str] = strawberry.field(resolver=conflicting_path, description="Where it stands among the arguments.")
 
 
 @strawberry.type(description="A link to a rendered page. Whoever has it can read the page, so keep it as a secret.")

@@ -225,16 +225,16 @@ async def test_version_conflict(shared_desk: Desk) -> None:
     assert payload["campaign"] == current
     people = [named(shared_desk, "User", name) for name in ("$manager", "$member")]
     assert {".".join(found["field"]): (found["yours"], found["current"]) for found in payload["conflicts"]} == {
-        "name": ("Mine", "Theirs"),
-        "message.subject": ("Mine", MESSAGE["subject"]),
-        "sendAt": (SEND_AT, LATER),
-        "filter": (STORED_FILTER, None),
-        "templateId": (None, named(shared_desk, "Template", "$email_template")),
-        "task.distributionStrategy": ("DISTRIBUTE", None),
-        "task.distributeUserIds": (people, None),
-        "task.relationsPathId": (named(shared_desk, "RelationsPath", "$path"), None),
-        "task.startAt": (TASK["startAt"], None),
-        "task.endAt": (TASK["endAt"], None),
+        "input.name": ("Mine", "Theirs"),
+        "input.message.subject": ("Mine", MESSAGE["subject"]),
+        "input.sendAt": (SEND_AT, LATER),
+        "input.filter": (STORED_FILTER, None),
+        "input.templateId": (None, named(shared_desk, "Template", "$email_template")),
+        "input.task.distributionStrategy": ("DISTRIBUTE", None),
+        "input.task.distributeUserIds": (people, None),
+        "input.task.relationsPathId": (named(shared_desk, "RelationsPath", "$path"), None),
+        "input.task.startAt": (TASK["startAt"], None),
+        "input.task.endAt": (TASK["endAt"], None),
     }
     assert await shared_desk.tables() == before
 

@@ -313,7 +313,8 @@ def refuse_other_version(found: Found, expected: int | None, differing: Sequence
 def conflicts(yours: CampaignDraft, current: CampaignDraft) -> list[FieldConflict]:
     """Both sides of each value that the client would change."""
     mine, theirs = shown(yours), shown(current)
-    return [FieldConflict(path, mine[path], theirs[path]) for path in sorted(mine) if mine[path] != theirs[path]]
+    differing = [path for path in sorted(mine) if mine[path] != theirs[path]]
+    return [FieldConflict(("input", *path), mine[path], theirs[path]) for path in differing]
 
 
 def shown(draft: CampaignDraft) -> dict[tuple[str, ...], JsonValue]:
