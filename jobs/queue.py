@@ -95,6 +95,11 @@ def held(claim: Claim) -> list[ColumnElement[bool]]:
     return [Job.company_id == claim.company_id, Job.id == claim.job_id, Job.attempt == claim.attempt]
 
 
+async def is_held(session: AsyncSession, claim: Claim) -> bool:
+    """Whether the job is still ours; until the transaction ends nobody else can claim it."""
+    return await session.scalar(select(Job.id).where(*held(claim)).with_for_update()) is not None
+
+
 async def changed(session: AsyncSession, statement: Update | Delete) -> bool:
     """Whether the statement found the job."""
     result = await session.execute(statement.returning(Job.id).execution_options(synchronize_session=False))

@@ -15,13 +15,16 @@ from sqlalchemy import ColumnElement, Null, func, null, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jobs.faults import through_outages
-from jobs.queue import Claim, Write, nothing
+from jobs.queue import Claim, Write, is_held, nothing
 from jobs.transport import Answer, Mail, Outcome, Transport
 from store.database import Database
 from store.models import TestDelivery, TestDeliveryStatus
 from store.sql_types import AnyRow
 
 LONGEST_REPLY = 500
+# Of a job; those before ended by faults of ours, before anything was handed over.
+LAST_ATTEMPT = 5
+GIVEN_UP = Answer(Outcome.REFUSED, "Given up after a fault of the gateway; nothing was handed over.")
 STOPPED = Answer(Outcome.UNCERTAIN, "The worker stopped while the mail was being handed over: it may have gone out.")
 
 
@@ -40,7 +43,10 @@ class MailTester:
             return nothing
         if row.handing_over_at is not None:
             return recording(claim, STOPPED)
-        return recording(claim, await self._hand_over(claim, Mail(row.sender, row.email, row.message)))
+        if claim.attempt >= LAST_ATTEMPT:
+            return recording(claim, GIVEN_UP)
+        answer = await self._hand_over(claim, Mail(row.sender, row.email, row.message))
+        return nothing if answer is None else recording(claim, answer)
 
     async def _waiting(self, claim: Claim) -> AnyRow | None:
         """None: the delivery is over, or gone with its user."""
@@ -48,30 +54,32 @@ class MailTester:
         async with self._database.writing(claim.company_id) as session:
             return (await session.execute(select(*columns).where(*queued(claim)))).one_or_none()
 
-    async def _hand_over(self, claim: Claim, mail: Mail) -> Answer:
+    async def _hand_over(self, claim: Claim, mail: Mail) -> Answer | None:
+        """None: the claim was lost before anything was handed over."""
         answer = await self._try(claim, mail)
         for pause in self._pauses:
-            if answer.outcome is not Outcome.NOT_NOW:
+            if answer is None or answer.outcome is not Outcome.NOT_NOW:
                 break
             await asyncio.sleep(pause)
             answer = await self._try(claim, mail)
         return answer
 
-    async def _try(self, claim: Claim, mail: Mail) -> Answer:
-        await through_outages(lambda: self._mark(claim, func.now()))
+    async def _try(self, claim: Claim, mail: Mail) -> Answer | None:
+        if not await through_outages(lambda: self._mark(claim, func.now())):
+            return None
         answer = await self._transport.hand_over(mail)
         if answer.outcome is Outcome.NOT_NOW:
             await through_outages(lambda: self._mark(claim, null()))
         return answer
 
-    async def _mark(self, claim: Claim, moment: ColumnElement[datetime] | Null) -> None:
+    async def _mark(self, claim: Claim, moment: ColumnElement[datetime] | Null) -> bool:
+        """False, and nothing is written, if another worker has the job by now."""
+        marking = update(TestDelivery).where(*queued(claim)).values(handing_over_at=moment)
         async with self._database.writing(claim.company_id) as session:
-            await session.execute(
-                update(TestDelivery)
-                .where(*queued(claim))
-                .values(handing_over_at=moment)
-                .execution_options(synchronize_session=False)
-            )
+            if not await is_held(session, claim):
+                return False
+            await session.execute(marking.execution_options(synchronize_session=False))
+        return True
 
 
 def queued(claim: Claim) -> tuple[ColumnElement[bool], ...]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import cast
 
 from resolvers.audiences import company_catalogue, company_sender_domain
@@ -13,6 +13,7 @@ from resolvers.changes.aside import aside
 from resolvers.changes.campaign_drafts import STORED_COLUMNS, CampaignDraft, stored_draft
 from resolvers.changes.campaign_life import STATE_COLUMNS, CampaignAction, CampaignState, refusals
 from resolvers.changes.campaign_rules import Occasion, broken_rules, domain_missing
+from resolvers.changes.campaign_steps import STEPS
 from resolvers.changes.company import facts_of_stored
 from resolvers.changes.user_errors import UserError
 from resolvers.context import Context
@@ -35,14 +36,6 @@ class ActionState:
 
 # The earliest time that a client can give it.
 SOON = timedelta(seconds=1)
-# What the campaign would be by the action, and the rules that it is held against then.
-HELD: dict[CampaignAction, tuple[Callable[[CampaignDraft, datetime], CampaignDraft], Occasion]] = {
-    CampaignAction.APPROVE: (lambda draft, _: replace(draft, approved=True), Occasion.APPROVING),
-    CampaignAction.UNAPPROVE: (lambda draft, _: replace(draft, approved=False), Occasion.WITHDRAWING),
-    CampaignAction.SCHEDULE: (lambda draft, now: replace(draft, send_at=now + SOON), Occasion.APPROVING),
-    CampaignAction.SEND: (lambda draft, _: draft, Occasion.SENDING),
-    CampaignAction.SEND_TEST: (lambda draft, _: draft, Occasion.TESTING),
-}
 
 
 async def campaign_actions(row: AnyRow, context: Context) -> list[ActionState]:
@@ -60,10 +53,14 @@ async def campaign_actions(row: AnyRow, context: Context) -> list[ActionState]:
     def broken(action: CampaignAction) -> Iterable[UserError]:
         if action is CampaignAction.COPY:
             return domain_missing(domain)
-        if action not in HELD:
+        if action is CampaignAction.SEND_TEST:
+            return broken_by(replace(draft, errors=()), Occasion.TESTING)
+        step = STEPS.get(action)
+        if step is None or step.occasion is None:
             return ()
-        becomes, occasion = HELD[action]
-        held = becomes(draft, now)
+        return broken_by(step.becomes(draft, now + SOON), step.occasion)
+
+    def broken_by(held: CampaignDraft, occasion: Occasion) -> list[UserError]:
         return broken_rules(held, facts_of_stored(held, catalogue, domain, now), occasion)
 
     def states() -> list[ActionState]:

@@ -54,7 +54,7 @@ async def company_sender_domain(context: Context) -> str | None:
 async def read_condition(context: Context, given: FilterGiven) -> Filter | None:
     """The filter that a client wrote in a query; raises BAD_USER_INPUT with everything that is wrong with it."""
     catalogue = await company_catalogue(context)
-    reading = Reading(catalogue, catalogue.zone)
+    reading = Reading(catalogue)
     found = reading.filter(given)
     if reading.errors:
         problems = [
@@ -71,7 +71,7 @@ async def campaign_audience(row: AnyRow, context: Context) -> Audience | None:
     if stored is None:
         return None
     catalogue = await company_catalogue(context)
-    found = Reading(catalogue, catalogue.zone).filter(FilterGiven(stored, FilterForm.STORED))
+    found = Reading(catalogue).filter(FilterGiven(stored, FilterForm.STORED))
     return None if found is None else Audience(CampaignType(row.type), found)
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import ARRAY, BigInteger, FromClause, Table, Text, literal_colum
 from sqlalchemy.types import TypeEngine
 
 from resolvers.access import Rule
+from resolvers.errors import ClientError
 from resolvers.global_ids import Key, KeyKind, parse
 from store.models import Base
 from store.sql_types import AnyColumn
@@ -54,6 +55,13 @@ class Source:
     def parse(self, text: str) -> Key | None:
         """The key that a client's id names; None when nothing can have it, INVALID_ID when it is malformed."""
         return parse(self.typename, self.key_kind, text)
+
+    def parse_or_none(self, text: str) -> Key | None:
+        """The key that a client's id names; None for what is no id as well."""
+        try:
+            return self.parse(text)
+        except ClientError:
+            return None
 
     def keys(self, texts: object) -> tuple[Key, ...]:
         """The keys that a list of ids names, for a filter; those that nothing can have are left out."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import strawberry
 
 from resolvers.changes import campaigns, previews, settings, templates, test_mails
+from resolvers.changes.campaign_life import CampaignAction, scope_needed
 from resolvers.changes.campaign_rules import LONGEST_CONTENT, LONGEST_SUBJECT
 from resolvers.changes.idempotency import LONGEST_KEY
 from resolvers.changes.outcomes import Outcome, carried_out
@@ -116,49 +117,26 @@ async def delete_campaign(info: ContextInfo, id: CampaignId) -> Any:
     return await writing(info, lambda: campaigns.delete_campaign(info.context, id))
 
 
-async def moved(info: ContextInfo, id: str, step: campaigns.Step, expected_version: int | None) -> Any:
-    return await writing(
-        info, lambda: campaigns.move_campaign(info.context, id, step, expected_version=expected_version)
-    )
+def moving(action: CampaignAction) -> Callable[..., Awaitable[Any]]:
+    """The resolver of a step that takes nothing but the campaign."""
 
+    async def move_campaign(info: ContextInfo, id: CampaignId, expected_version: Version = None) -> Any:
+        return await carried_out(
+            info.context,
+            scope_needed(action),
+            lambda: campaigns.move_campaign(info.context, id, action, expected_version=expected_version),
+        )
 
-async def approve_campaign(info: ContextInfo, id: CampaignId, expected_version: Version = None) -> Any:
-    return await moved(info, id, lambda _: campaigns.APPROVE, expected_version)
-
-
-async def unapprove_campaign(info: ContextInfo, id: CampaignId, expected_version: Version = None) -> Any:
-    return await moved(info, id, lambda _: campaigns.UNAPPROVE, expected_version)
+    return move_campaign
 
 
 async def schedule_campaign(
     info: ContextInfo, id: CampaignId, send_at: SendAt, expected_version: Version = None
 ) -> Any:
-    return await moved(info, id, campaigns.scheduling(send_at), expected_version)
-
-
-async def send_campaign(info: ContextInfo, id: CampaignId, expected_version: Version = None) -> Any:
-    now = info.context.services.now()
-    return await sending(
+    return await writing(
         info,
         lambda: campaigns.move_campaign(
-            info.context, id, lambda _: campaigns.sending(now), expected_version=expected_version
-        ),
-    )
-
-
-async def cancel_campaign(info: ContextInfo, id: CampaignId, expected_version: Version = None) -> Any:
-    return await moved(info, id, lambda _: campaigns.CANCEL, expected_version)
-
-
-async def pause_campaign(info: ContextInfo, id: CampaignId, expected_version: Version = None) -> Any:
-    return await moved(info, id, lambda _: campaigns.PAUSE, expected_version)
-
-
-async def resume_campaign(info: ContextInfo, id: CampaignId, expected_version: Version = None) -> Any:
-    return await sending(
-        info,
-        lambda: campaigns.move_campaign(
-            info.context, id, lambda _: campaigns.RESUME, expected_version=expected_version
+            info.context, id, CampaignAction.SCHEDULE, expected_version=expected_version, send_at=send_at
         ),
     )
 
@@ -264,27 +242,27 @@ class Mutation:
         delete_campaign, "Deletes a campaign of which nothing has been sent."
     )
     approve_campaign: payloads.ApproveCampaignPayload | None = mutation(
-        approve_campaign, "Lets a campaign be sent; it is PENDING if it has a time."
+        moving(CampaignAction.APPROVE), "Lets a campaign be sent; it is PENDING if it has a time."
     )
     unapprove_campaign: payloads.UnapproveCampaignPayload | None = mutation(
-        unapprove_campaign, "Makes a campaign a draft again; its time stays."
+        moving(CampaignAction.UNAPPROVE), "Makes a campaign a draft again; its time stays."
     )
     schedule_campaign: payloads.ScheduleCampaignPayload | None = mutation(
         schedule_campaign, "Gives a campaign another time; it is PENDING if it is approved."
     )
     send_campaign: payloads.SendCampaignPayload | None = mutation(
-        send_campaign,
+        moving(CampaignAction.SEND),
         "Sends an approved campaign at once, whatever time it has; it must have one. Takes `send`.",
     )
     cancel_campaign: payloads.CancelCampaignPayload | None = mutation(
-        cancel_campaign,
+        moving(CampaignAction.CANCEL),
         "Stops a campaign that is scheduled or being sent. If nothing has gone out, it may be scheduled anew.",
     )
     pause_campaign: payloads.PauseCampaignPayload | None = mutation(
-        pause_campaign, "Stops a campaign that is scheduled or being sent, until it is resumed."
+        moving(CampaignAction.PAUSE), "Stops a campaign that is scheduled or being sent, until it is resumed."
     )
     resume_campaign: payloads.ResumeCampaignPayload | None = mutation(
-        resume_campaign,
+        moving(CampaignAction.RESUME),
         "Lets a paused campaign go on; one whose time has passed meanwhile is sent at once. Takes `send`.",
     )
     send_test_email: payloads.SendTestEmailPayload | None = mutation(

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import anyio
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from store.filters import MAX_PROBLEMS
 from store.models import Template
-from tests.campaign_documents import CREATE, EMAIL, ERRORS, SEND_AT, UPDATE, Desk, broken_rules, desk_over, step
+from tests.build import NOW
+from tests.campaign_documents import (
+    CAMPAIGN_TEST_EMAIL,
+    COPY,
+    CREATE,
+    EMAIL,
+    ERRORS,
+    SCHEDULE,
+    SEND_AT,
+    SETTINGS,
+    UPDATE,
+    Desk,
+    broken_rules,
+    desk_over,
+    step,
+)
 from tests.conftest import World
 
 pytestmark = pytest.mark.anyio
@@ -110,3 +127,62 @@ async def test_what_an_update_does_not_touch_may_stay(desk: Desk) -> None:
         "FORBIDDEN input.teamId",
         "REQUIRED input.sendAt",
     }
+
+
+async def test_slug_that_a_new_campaign_relies_on(desk: Desk, other: AsyncConnection) -> None:
+    """A slug cannot be changed by slipping in before a campaign that was held against it is stored."""
+    user = {"id": desk.acme.admin, "company": desk.acme.id}
+    # The campaign's author is locked, so that it waits after it was held against the rules.
+    await other.execute(text("SELECT FROM users WHERE company_id = :company AND id = :id FOR UPDATE"), user)
+    creating = asyncio.create_task(desk.payload(CREATE, input=EMAIL))
+    await until_waiting(desk, 1)
+    changing = asyncio.create_task(desk.payload(SETTINGS, input={"domainSlug": "other"}))
+    await until_waiting(desk, 2)
+    await other.rollback()
+    assert (await creating)["campaign"]["status"] == "PENDING"
+    assert broken_rules(await changing) == {"IN_USE input.domainSlug"}
+
+
+async def test_copy_of_a_campaign_that_is_deleted_meanwhile(desk: Desk, other: AsyncConnection) -> None:
+    """A copy waits for whoever changes the campaign, and is refused when it is gone then."""
+    id = await desk.campaign()
+    await other.execute(text("DELETE FROM campaigns WHERE id = CAST(:id AS uuid)"), {"id": id})
+    copying = asyncio.create_task(desk.payload(COPY, id=id))
+    await until_waiting(desk, 1)
+    await other.commit()
+    assert broken_rules(await copying) == {"NOT_FOUND id"}
+
+
+async def test_filter_with_more_ids_than_a_statement_has_parameters(desk: Desk) -> None:
+    """A filter as large as it may be is answered: ids that are not there are told, up to a hundred."""
+    lists = [list(range(start, start + 1_000)) for start in range(1_000_000, 1_040_000, 1_000)]
+    matches = [{"match": {"field": "contact.user.id", "operator": "IN", "value": ids}} for ids in lists]
+    refused = await desk.payload(CREATE, input={**EMAIL, "filter": {"or": matches}}, dryRun=True)
+    assert {error["code"] for error in refused["userErrors"]} == {"NOT_FOUND"}
+    assert len(refused["userErrors"]) == MAX_PROBLEMS
+
+
+async def test_filter_whose_field_is_gone(desk: Desk) -> None:
+    """A stored filter that names a field which is gone keeps a campaign from being sent, not from being tried out."""
+    gone = [{"field": "contact.custom_fields.gone", "operator": "eq", "value": "x"}]
+    id = await desk.campaign(approved=True, status="PENDING", send_at=NOW + timedelta(1), filter=gone)
+    refused = await desk.payload(step("sendCampaign"), id=id)
+    assert "UNKNOWN_FIELD campaign.filter.0.field" in broken_rules(refused)
+    tried = await desk.payload(CAMPAIGN_TEST_EMAIL, id=id, emails=["dev@example.com"])
+    assert broken_rules(tried) == set()
+    state = "query ($id: ID!) { campaign(id: $id) { audience { count } actions { action allowed } } }"
+    shown = await desk.payload(state, id=id)
+    assert shown["audience"] is None
+    allowed = {state["action"] for state in shown["actions"] if state["allowed"]}
+    assert allowed == {"UPDATE", "DELETE", "COPY", "UNAPPROVE", "CANCEL", "PAUSE", "SEND_TEST"}
+
+
+async def test_time_of_somebody_without_rights(desk: Desk) -> None:
+    """Whether one may, and which version one saw, come before what one gave."""
+    id = await desk.campaign(author="admin")
+    assert broken_rules(await desk.payload(SCHEDULE, "member", id=id, sendAt="soon")) == {"FORBIDDEN id"}
+    late = await desk.payload(SCHEDULE, id=id, sendAt="soon", version=7)
+    assert broken_rules(late) == {"VERSION_CONFLICT expectedVersion"}
+    conflict = await desk.payload(UPDATE, id=id, version=7, input={"name": "New", "sendAt": "soon"})
+    assert broken_rules(conflict) == {"VERSION_CONFLICT expectedVersion", "INVALID_TIME input.sendAt"}
+    assert [found["field"] for found in conflict["conflicts"]] == [["input", "name"]]

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from jobs.smtp import UNCERTAIN, SmtpTransport
 from jobs.smtp import mail_server as server_of
-from jobs.test_mails import STOPPED, MailTester, readable
-from jobs.transport import OUTBOX, Answer, Mail
+from jobs.test_mails import GIVEN_UP, STOPPED, MailTester, readable
+from jobs.transport import OUTBOX, Answer, Mail, Outcome
 from jobs.worker import Pace
 from tests.build import NOW
 from tests.client import running_gateway
@@ -103,6 +103,40 @@ async def test_second_attempt_in_a_pause(world: World, post: Post) -> None:
         await post.end_the_leases()
         async with at_work(world.url, to(server)):
             assert await post.end_of(id) == ("SENT", ACCEPTED)
+
+
+async def test_given_up(world: World, post: Post) -> None:
+    """A delivery whose job failed again and again by faults of ours comes to its end."""
+    async with mail_server() as server:
+        id = await post.ask()
+        await post.change("UPDATE jobs SET attempt = 4 WHERE due_at < '2099-01-01'")
+        async with at_work(world.url, to(server)):
+            assert await post.end_of(id) == ("FAILED", GIVEN_UP.reply)
+    assert (server.connections, await post.jobs()) == (0, 0)
+
+
+class Overtaken:
+    """A transport before whose second try somebody else claims the job."""
+
+    def __init__(self, post: Post) -> None:
+        self.tries = 0
+        self._post = post
+
+    async def hand_over(self, _mail: Mail) -> Answer:
+        self.tries += 1
+        await self._post.change("UPDATE jobs SET attempt = attempt + 1 WHERE due_at < '2099-01-01'")
+        return Answer(Outcome.NOT_NOW, "451 later")
+
+
+async def test_claim_that_is_lost_in_a_pause(world: World, post: Post) -> None:
+    """A worker that has lost its claim between two tries hands nothing over any more."""
+    transport = Overtaken(post)
+    with capture_logs() as logs:
+        id = await post.ask()
+        async with at_work(world.url, transport):
+            await until(lambda: logged(logs, "job.claim_lost"))
+    assert transport.tries == 1
+    assert await post.value("SELECT status FROM test_deliveries WHERE id = :id", id=id) == "QUEUED"
 
 
 async def refused_once(server: MailServer, post: Post, id: UUID) -> bool:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum, auto
 from typing import TypedDict, TypeVar
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import null
 
 from resolvers.campaigns import CAMPAIGN
-from resolvers.changes.user_errors import Path, UserError, UserErrorCode
+from resolvers.changes.user_errors import Path, UserError, UserErrorCode, absent
 from resolvers.contacts import RELATIONS_PATH
-from resolvers.errors import ClientError
 from resolvers.people import GROUP, TEAM, USER
 from resolvers.sources import Source
 from resolvers.templates import TEMPLATE
@@ -148,17 +146,13 @@ class Reading:
     """Reads a client's texts in the light of one company, and keeps what could not be read."""
 
     catalogue: Catalogue
-    zone: ZoneInfo
     errors: list[UserError] = field(default_factory=list)
 
     def key(self, source: Source, text: str | None, *path: str) -> int | UUID | None:
         """The key that an id names; whether the row is there is still to be seen."""
         if text is None:
             return None
-        try:
-            key = source.parse(text)
-        except ClientError:
-            key = None
+        key = source.parse_or_none(text)
         if key is None:
             self.errors.append(absent(source.typename, path))
         return key
@@ -175,7 +169,7 @@ class Reading:
         if text is None:
             return None
         try:
-            return read_moment(text, self.zone)
+            return read_moment(text, self.catalogue.zone)
         except InvalidTime as error:
             self.errors.append(UserError(path, UserErrorCode.INVALID_TIME, str(error)))
             return None
@@ -219,11 +213,6 @@ class Reading:
             self.moment(given["start_at"], "task", "startAt"),
             self.moment(given["end_at"], "task", "endAt"),
         )
-
-
-def absent(typename: str, path: Iterable[str]) -> UserError:
-    """A row that is not there, or is another company's: the same answer for both."""
-    return UserError(tuple(path), UserErrorCode.NOT_FOUND, f"There is no {typename} with this id.")
 
 
 def placed_conditions(given: JsonValue, found: Filter) -> Iterator[tuple[tuple[str | int, ...], Condition]]:
@@ -303,7 +292,7 @@ STORED_COLUMNS = (
 
 def stored_draft(row: AnyRow, task_user_ids: Sequence[int], catalogue: Catalogue) -> CampaignDraft:
     """The draft that a stored campaign is; its filter is held against the fields as they are now."""
-    reading = Reading(catalogue, catalogue.zone)
+    reading = Reading(catalogue)
     task = None
     if row.task_distribution_strategy is not None:
         strategy = DistributionStrategy(row.task_distribution_strategy)

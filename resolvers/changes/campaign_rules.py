@@ -10,12 +10,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
 from functools import lru_cache
+from itertools import islice
 
 from content.addresses import address_problem, ascii_domain, domain_of
 from content.problems import ContentProblem, content_problems, subject_problems
 from resolvers.changes.aside import aside
-from resolvers.changes.campaign_drafts import CampaignDraft, TaskDraft, absent
-from resolvers.changes.user_errors import CONTENT_CODES, Path, UserError, UserErrorCode, line_errors, text_errors
+from resolvers.changes.campaign_drafts import CampaignDraft, TaskDraft
+from resolvers.changes.user_errors import (
+    CONTENT_CODES,
+    Path,
+    UserError,
+    UserErrorCode,
+    absent,
+    line_errors,
+    text_errors,
+)
+from store.filters import MAX_PROBLEMS
 from store.models import CampaignScope, CampaignType, TemplateType
 
 LONGEST_NAME = 255
@@ -241,10 +251,11 @@ def scope_names_its_people(case: Case) -> Iterator[UserError]:
 
 
 def filter_names_rows(case: Case) -> Iterator[UserError]:
-    """The lists, users, teams and accounts that a new filter names are the company's."""
-    for reference in case.draft.references:
-        if (reference.typename, reference.key) not in case.facts.filter_rows:
-            yield absent(reference.typename, reference.path)
+    """The lists, users, teams and accounts that a new filter names are the company's; not too many are told."""
+    known = case.facts.filter_rows
+    unknown = (found for found in case.draft.references if (found.typename, found.key) not in known)
+    for reference in islice(unknown, MAX_PROBLEMS):
+        yield absent(reference.typename, reference.path)
 
 
 def own_or_absent(typename: str, name: str, key: int, found: bool, own: Set[int] | None) -> Iterator[UserError]:

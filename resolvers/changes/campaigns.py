@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -30,8 +30,9 @@ from resolvers.changes.campaign_life import (
     rights_missing,
 )
 from resolvers.changes.campaign_rules import LONGEST_NAME, Occasion, domain_missing, find_broken_rules
+from resolvers.changes.campaign_steps import STEPS
 from resolvers.changes.company import facts_of_stored, find_catalogue, find_facts, find_sender_domain
-from resolvers.changes.idempotency import Request, checked_key, claim, keep_answer
+from resolvers.changes.idempotency import Request, claim, earlier_answer, keep_answer
 from resolvers.changes.outcomes import Conflicting, FieldConflict, Outcome, named_key, not_found
 from resolvers.changes.user_errors import Path, Refused, UserError, UserErrorCode
 from resolvers.context import Context, Viewer
@@ -79,11 +80,12 @@ async def create_campaign(
 ) -> Outcome:
     """A new campaign of the viewer; the same key makes it once."""
     viewer, now = context.viewer, context.services.now()
-    if dry_run and idempotency_key is not None:
-        checked_key(idempotency_key)
-    request = Request("createCampaign", given, None if dry_run else idempotency_key)
+    request = Request("createCampaign", given, idempotency_key)
     async with context.writing() as session:
-        claimed = await claim(session, viewer, request)
+        # Trying takes no key, and is refused for one as the request itself would be.
+        claimed = None if dry_run else await claim(session, viewer, request)
+        if dry_run:
+            await earlier_answer(session, viewer, request)
         if claimed is not None and claimed.answer is not None:
             return Outcome(tuple(UUID(key) for key in claimed.answer))
         draft, errors = await judged_input(session, viewer, given, now)
@@ -103,7 +105,7 @@ async def judged_input(
 ) -> tuple[CampaignDraft, list[UserError]]:
     """The draft that a client's input is, and every rule that it breaks."""
     catalogue = await find_catalogue(session, viewer)
-    draft = read_draft(given, CampaignDraft(), Reading(catalogue, catalogue.zone))
+    draft = read_draft(given, CampaignDraft(), Reading(catalogue))
     facts = await find_facts(session, viewer, draft, given, catalogue, now=now)
     return draft, await find_broken_rules(draft, facts, Occasion.SAVING)
 
@@ -125,8 +127,8 @@ async def update_campaign(
     async with context.writing() as session:
         found = await find_campaign(session, viewer, id, lock=True)
         refuse_if(rights_missing(CampaignAction.UPDATE, found.state, viewer), "id")
-        draft = read_draft(given, found.draft, Reading(found.catalogue, found.catalogue.zone))
-        refuse_other_version(found, expected_version, conflicts(draft, found.draft))
+        draft = read_draft(given, found.draft, Reading(found.catalogue))
+        refuse_other_version(found, expected_version, conflicts(draft, found.draft), draft.errors)
         refuse_if(refusals(CampaignAction.UPDATE, found.state, viewer), "id")
         timed = not given.keys().isdisjoint(("send_at", "approved"))
         facts = await find_facts(session, viewer, draft, given, found.catalogue, now=now)
@@ -150,7 +152,7 @@ async def copy_campaign(context: Context, id: str, *, idempotency_key: str | Non
         claimed = await claim(session, viewer, Request("copyCampaign", {"id": id}, idempotency_key))
         if claimed is not None and claimed.answer is not None:
             return Outcome(tuple(UUID(key) for key in claimed.answer))
-        found = await find_campaign(session, viewer, id, lock=False)
+        found = await find_campaign(session, viewer, id, lock=True)
         refuse_if(refusals(CampaignAction.COPY, found.state, viewer), "id")
         refuse_if(domain_missing(await find_sender_domain(session, viewer)), "campaign")
         copied = select(
@@ -181,74 +183,29 @@ async def delete_campaign(context: Context, id: str) -> Outcome:
     return Outcome((found.id,))
 
 
-@dataclass(frozen=True)
-class Transition:
-    """A step in the life of a campaign: what becomes of it, and which rules it is held against first."""
-
-    action: CampaignAction
-    change: Callable[[CampaignDraft], Mapping[str, object]]
-    becomes: Callable[[CampaignDraft], CampaignDraft] = lambda draft: draft
-    occasion: Occasion | None = None
-
-
-def scheduled_values(draft: CampaignDraft) -> Mapping[str, object]:
-    return {"approved": draft.approved, "send_at": draft.send_at, "status": draft.status}
-
-
-APPROVE = Transition(
-    CampaignAction.APPROVE, scheduled_values, lambda draft: replace(draft, approved=True), Occasion.APPROVING
-)
-UNAPPROVE = Transition(
-    CampaignAction.UNAPPROVE, scheduled_values, lambda draft: replace(draft, approved=False), Occasion.WITHDRAWING
-)
-CANCEL = Transition(CampaignAction.CANCEL, lambda _: {"status": CampaignStatus.CANCELED})
-PAUSE = Transition(CampaignAction.PAUSE, lambda _: {"paused_at": func.now()})
-RESUME = Transition(CampaignAction.RESUME, lambda _: {"paused_at": null()})
-
-
-Step = Callable[[Found], Transition]
-
-
-def sending(now: datetime) -> Transition:
-    """Sent at once, whatever time it had; its sending begins with the status."""
-    return Transition(
-        CampaignAction.SEND,
-        lambda _: {"status": CampaignStatus.SENDING, "send_at": now, "paused_at": null()},
-        occasion=Occasion.SENDING,
-    )
-
-
-def scheduling(send_at: str) -> Step:
-    """Gives the campaign its time; it is PENDING if it is approved."""
-
-    def step(found: Found) -> Transition:
-        reading = Reading(found.catalogue, found.catalogue.zone)
-        moment = reading.moment(send_at, "sendAt")
-        refuse_if(reading.errors)
-        return Transition(
-            CampaignAction.SCHEDULE, scheduled_values, lambda draft: replace(draft, send_at=moment), Occasion.APPROVING
-        )
-
-    return step
-
-
-async def move_campaign(context: Context, id: str, step: Step, *, expected_version: int | None) -> Outcome:
-    """Carries out one step of a campaign's life, or says why it may not be."""
+async def move_campaign(
+    context: Context, id: str, action: CampaignAction, *, expected_version: int | None, send_at: str | None = None
+) -> Outcome:
+    """Carries out one step of a campaign's life, or says why it may not be; `send_at`: of SCHEDULE alone."""
     viewer, now = context.viewer, context.services.now()
+    step = STEPS[action]
     async with context.writing() as session:
         found = await find_campaign(session, viewer, id, lock=True)
-        transition = step(found)
-        refuse_if(rights_missing(transition.action, found.state, viewer), "id")
+        refuse_if(rights_missing(action, found.state, viewer), "id")
         refuse_other_version(found, expected_version, ())
-        refuse_if(refusals(transition.action, found.state, viewer), "id")
-        draft = transition.becomes(found.draft)
-        if transition.occasion is not None:
-            domain = await find_sender_domain(session, viewer)
-            facts = facts_of_stored(draft, found.catalogue, domain, now)
-            errors = await find_broken_rules(draft, facts, transition.occasion)
-            given = ("sendAt",) if transition.action is CampaignAction.SCHEDULE else ()
+        refuse_if(refusals(action, found.state, viewer), "id")
+        moment = now
+        if send_at is not None:
+            reading = Reading(found.catalogue)
+            moment = reading.moment(send_at, "sendAt") or now
+            refuse_if(reading.errors)
+        draft = step.becomes(found.draft, moment)
+        if step.occasion is not None:
+            domain = await find_sender_domain(session, viewer, hold=True)
+            errors = await find_broken_rules(draft, facts_of_stored(draft, found.catalogue, domain, now), step.occasion)
+            given = () if send_at is None else ("sendAt",)
             refuse_if(error if error.path == given else error.below("campaign") for error in errors)
-        await store(session, viewer, found, transition.change(draft))
+        await store(session, viewer, found, step.values(draft, moment))
     return Outcome((found.id,))
 
 
@@ -304,16 +261,20 @@ def refuse_if(errors: Iterable[UserError], *prefix: str) -> None:
         raise Refused(found)
 
 
-def refuse_other_version(found: Found, expected: int | None, differing: Sequence[FieldConflict]) -> None:
+def refuse_other_version(
+    found: Found, expected: int | None, differing: Sequence[FieldConflict], unread: Sequence[UserError] = ()
+) -> None:
+    """`unread`: what is wrong with the input anyway."""
     if expected is not None and expected != found.row.version:
         message = f"The campaign has changed: it is at version {found.row.version}, you saw {expected}."
-        raise Conflicting(found.id, tuple(differing), message)
+        raise Conflicting(found.id, tuple(differing), message, [error.below("input") for error in unread])
 
 
 def conflicts(yours: CampaignDraft, current: CampaignDraft) -> list[FieldConflict]:
-    """Both sides of each value that the client would change."""
+    """Both sides of each value that the client would change, and that can be read."""
     mine, theirs = shown(yours), shown(current)
-    differing = [path for path in sorted(mine) if mine[path] != theirs[path]]
+    unread = {error.path[:length] for error in (*yours.errors, *current.errors) for length in (1, 2)}
+    differing = [path for path in sorted(mine) if mine[path] != theirs[path] and path not in unread]
     return [FieldConflict(("input", *path), mine[path], theirs[path]) for path in differing]
 
 

@@ -13,9 +13,8 @@ from resolvers.changes.campaign_drafts import CampaignDraft, CampaignGiven
 from resolvers.changes.campaign_rules import Facts
 from resolvers.contacts import ACCOUNT, CONTACT_LIST
 from resolvers.context import Viewer
-from resolvers.errors import ClientError
 from resolvers.people import TEAM, USER
-from resolvers.sources import Source
+from resolvers.sources import Source, array_of
 from store.filters import CATALOGUE_ROWS, Catalogue
 from store.models import (
     CampaignSettings,
@@ -37,7 +36,6 @@ SENDER_DOMAIN = func.coalesce(
 )
 FIND_SENDER_DOMAIN = select(SENDER_DOMAIN).where(access.of_company(CampaignSettings.company_id))
 FACTS = select(
-    FIND_SENDER_DOMAIN.scalar_subquery().label("sender_domain"),
     select(Template.type)
     .where(
         access.of_company(Template.company_id),
@@ -68,10 +66,7 @@ FACTS = select(
 
 def read_id(typename: str, text: str) -> global_ids.Key | None:
     """The key that an id in a filter names, global or raw."""
-    try:
-        return IDS[typename].parse(text)
-    except ClientError:
-        return None
+    return IDS[typename].parse_or_none(text)
 
 
 def catalogue_of(rows: list[AnyRow]) -> Catalogue:
@@ -84,9 +79,13 @@ async def find_catalogue(session: AsyncSession, viewer: Viewer) -> Catalogue:
     return catalogue_of(list(rows.all()))
 
 
-async def find_sender_domain(session: AsyncSession, viewer: Viewer) -> str | None:
-    """The domain that the company's mails come from: its own before the one of its slug (rule 14)."""
-    domain: str | None = await session.scalar(FIND_SENDER_DOMAIN, viewer.identity.scope.parameters())
+async def find_sender_domain(session: AsyncSession, viewer: Viewer, *, hold: bool = False) -> str | None:
+    """The domain that the company's mails come from: its own before the one of its slug (rule 14).
+
+    With `hold` it stays so until the unit of work ends: whoever changes the slug waits, and then finds the campaign.
+    """
+    statement = FIND_SENDER_DOMAIN.with_for_update(read=True, key_share=True) if hold else FIND_SENDER_DOMAIN
+    domain: str | None = await session.scalar(statement, viewer.identity.scope.parameters())
     return domain
 
 
@@ -105,8 +104,10 @@ async def find_facts(
     *,
     now: datetime,
 ) -> Facts:
-    """What the rules have to know of a draft that a client wrote: one statement, and one for each type
-    of row that its filter names.
+    """What the rules have to know of a draft that a client wrote.
+
+    The sender's domain is one statement, and held; the rows that the draft names are another, and those that its
+    filter names one for each type.
 
     The template, team and group that the client did not write are the campaign's already: whoever may change it need
     not be able to see them.
@@ -126,7 +127,7 @@ async def find_facts(
     everywhere = viewer.identity.role is Role.ADMIN
     return Facts(
         now=now,
-        sender_domain=row.sender_domain,
+        sender_domain=await find_sender_domain(session, viewer, hold=True),
         merge_fields=merge_fields_of(catalogue),
         template_type=None if row.template_type is None else TemplateType(row.template_type),
         team_found=row.team_found,
@@ -147,7 +148,8 @@ async def find_filter_rows(session: AsyncSession, viewer: Viewer, draft: Campaig
     found: set[tuple[str, object]] = set()
     for typename, keys in wanted.items():
         source = IDS[typename]
-        there = select(source.key_column).where(source.visible(), source.key_column.in_(keys))
+        wanted_keys = bindparam("wanted_keys", list(keys), type_=array_of(source.key_column))
+        there = select(source.key_column).where(source.visible(), source.key_column == any_(wanted_keys))
         rows = await session.scalars(there, viewer.identity.scope.parameters())
         found |= {(typename, key) for key in rows}
     return found

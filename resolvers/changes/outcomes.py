@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.exc import IntegrityError
 
-from resolvers.changes.user_errors import Path, Refused, UserError, UserErrorCode, refused
+from resolvers.changes.user_errors import Path, Refused, UserError, UserErrorCode, absent
 from resolvers.context import Context, DownloadLink
 from resolvers.errors import ClientError, ErrorCode
 from resolvers.global_ids import Key
@@ -43,8 +43,10 @@ class Outcome:
 class Conflicting(Refused):
     """The row is not the one that the client saw."""
 
-    def __init__(self, key: Key, conflicts: tuple[FieldConflict, ...], message: str) -> None:
-        super().__init__([UserError(("expectedVersion",), UserErrorCode.VERSION_CONFLICT, message)])
+    def __init__(
+        self, key: Key, conflicts: tuple[FieldConflict, ...], message: str, others: Sequence[UserError] = ()
+    ) -> None:
+        super().__init__([UserError(("expectedVersion",), UserErrorCode.VERSION_CONFLICT, message), *others])
         self.key = key
         self.conflicts = conflicts
 
@@ -70,10 +72,7 @@ async def carried_out(context: Context, scope: TokenScope, change: Callable[[], 
 
 def named_key(source: Source, text: str, *path: str) -> Key:
     """The key that an id names; raises `Refused` with NOT_FOUND when nothing can have it."""
-    try:
-        key = source.parse(text)
-    except ClientError:
-        key = None
+    key = source.parse_or_none(text)
     if key is None:
         raise not_found(source, *path)
     return key
@@ -81,4 +80,4 @@ def named_key(source: Source, text: str, *path: str) -> Key:
 
 def not_found(source: Source, *path: str) -> Refused:
     """Absent and foreign look the same."""
-    return refused(path, UserErrorCode.NOT_FOUND, f"There is no {source.typename} with this id.")
+    return Refused([absent(source.typename, path)])

@@ -11,11 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from content.rendering import RenderedMessage, compile_message
 from resolvers import access
 from resolvers.changes.aside import aside
-from resolvers.changes.campaign_drafts import CampaignDraft, absent
-from resolvers.changes.user_errors import UserError
+from resolvers.changes.campaign_drafts import CampaignDraft
+from resolvers.changes.user_errors import UserError, absent
 from resolvers.contacts import CONTACT
 from resolvers.context import Context
-from resolvers.errors import ClientError
 from store.merge_values import MERGE_ROWS, USER_ROW, contact_values, user_as_contact
 from store.models import CampaignType, Template
 
@@ -60,10 +59,7 @@ async def find_values(session: AsyncSession, context: Context, contact_id: str |
     if contact_id is None:
         row = (await session.execute(USER_ROW, {"company_id": viewer.company_id, "user_id": viewer.user_id})).one()
         return user_as_contact(row, unsubscribe_url)
-    try:
-        key = CONTACT.parse(contact_id)
-    except ClientError:
-        key = None
+    key = CONTACT.parse_or_none(contact_id)
     if key is None:
         return None
     parameters = {"company_id": viewer.company_id, "contact_ids": [key], "author_id": author_id}

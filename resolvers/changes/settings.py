@@ -17,9 +17,17 @@ from resolvers import access
 from resolvers.changes.campaign_life import UNDER_WAY
 from resolvers.changes.campaign_rules import is_missing, required
 from resolvers.changes.outcomes import Outcome
-from resolvers.changes.user_errors import Path, Refused, UserError, UserErrorCode, line_errors, refused, text_errors
+from resolvers.changes.user_errors import (
+    Path,
+    Refused,
+    UserError,
+    UserErrorCode,
+    absent,
+    line_errors,
+    refused,
+    text_errors,
+)
 from resolvers.context import Context, Viewer
-from resolvers.errors import ClientError
 from resolvers.templates import TEMPLATE
 from store.models import Campaign, CampaignSettings, CampaignType, Role, Template
 from store.sql_types import AnyRow
@@ -184,13 +192,9 @@ def plain_values(given: SettingsGiven) -> dict[str, object]:
 
 
 async def template_key(session: AsyncSession, viewer: Viewer, text: str, errors: list[UserError]) -> int | None:
-    try:
-        key = TEMPLATE.parse(text)
-    except ClientError:
-        key = None
+    key = TEMPLATE.parse_or_none(text)
     wanted = select(Template.id).where(access.templates(), Template.id == key)
     found: int | None = None if key is None else await session.scalar(wanted, viewer.identity.scope.parameters())
     if found is None:
-        path = ("consent", "templateId")
-        errors.append(UserError(path, UserErrorCode.NOT_FOUND, "There is no Template with this id."))
+        errors.append(absent(TEMPLATE.typename, ["consent", "templateId"]))
     return found

@@ -21,9 +21,7 @@ from resolvers.changes.idempotency import Request, claim, keep_answer
 from resolvers.changes.outcomes import Outcome, named_key, not_found
 from resolvers.changes.user_errors import Refused, UserError, UserErrorCode, line_errors, refused, text_errors
 from resolvers.context import Context, Viewer
-from resolvers.errors import ClientError
 from resolvers.people import GROUP, TEAM
-from resolvers.sources import Source
 from resolvers.templates import TEMPLATE
 from store.models import Campaign, Group, Role, Team, Template, TemplateType
 from store.sql_types import AnyRow
@@ -125,6 +123,12 @@ async def delete_template(context: Context, id: str) -> Outcome:
         if count := sum(status in UNDER_WAY for status in statuses):
             message = f"{count} scheduled campaign{'s use' if count > 1 else ' uses'} this template."
             raise refused(["id"], UserErrorCode.IN_USE, message)
+        # Who saw a campaign with the template must not approve it without.
+        await session.execute(
+            update(Campaign)
+            .where(Campaign.company_id == viewer.company_id, Campaign.template_id == row.id)
+            .values(template_id=None, version=Campaign.version + 1, updated_at=func.now())
+        )
         await session.execute(delete(Template).where(Template.company_id == viewer.company_id, Template.id == row.id))
     return Outcome((row.id,))
 
@@ -219,7 +223,8 @@ async def checked_places(
         if column not in given:
             continue
         text = given[column]  # type: ignore[literal-required]  # both are keys of it
-        key = None if text is None else key_or_zero(source, text)
+        parsed = None if text is None else source.parse_or_none(text)
+        key = parsed if isinstance(parsed, int) else None if text is None else 0  # No row has 0.
         found[column] = key
         if key is not None:
             there = await session.scalar(
@@ -228,12 +233,3 @@ async def checked_places(
             usable = None if viewer.identity.role is Role.ADMIN else frozenset(own)
             errors += own_or_absent(source.typename, name, key, bool(there), usable)
     return found, errors
-
-
-def key_or_zero(source: Source, text: str) -> int:
-    """The key that an id names; 0, which no row has, for what is no id."""
-    try:
-        key = source.parse(text)
-    except ClientError:
-        key = None
-    return key if isinstance(key, int) else 0

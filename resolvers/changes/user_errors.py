@@ -92,6 +92,11 @@ def refused(path: Sequence[str], code: UserErrorCode, message: str) -> Refused:
     return Refused([UserError(tuple(path), code, message)])
 
 
+def absent(typename: str, path: Iterable[str]) -> UserError:
+    """A row that is not there, or is another company's: the same answer for both."""
+    return UserError(tuple(path), UserErrorCode.NOT_FOUND, f"There is no {typename} with this id.")
+
+
 def text_errors(path: Path, value: str, longest: int) -> list[UserError]:
     """What keeps a text from being stored."""
     if len(value) > longest:
