@@ -13,8 +13,7 @@ Cost is the sum over all fields, where lists multiply what is selected below the
   `Limits.default_page_size`. A value that cannot be known counts as `Limits.max_page_size`.
 * A list field with a list argument `ids` multiplies by the number of ids, any other list of objects by
   `Limits.list_size`. Lists of leaf values multiply nothing, for nothing is selected below them.
-* Introspection costs 1 a field: its lists grow with the schema and not with the data, and graphql-core's
-  `MaxIntrospectionDepthRule` bounds their nesting.
+* Introspection costs 1 a field: its lists grow with the schema, and `MaxIntrospectionDepthRule` bounds their nesting.
 
 The measure is an upper bound: `@skip` and `@include` count as included, fragments on different types of one
 abstract field are added up, and fields selected twice count twice. Every sum saturates at `SATURATED`.
@@ -63,9 +62,8 @@ from strawberry.types import ExecutionContext
 # Comparing fields of one name can take validation over a second. This bounds it to a tenth; it is there to be assigned.
 overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 50_000
 
+# The greatest number of a `Measure`: it stands for this many or more.
 SATURATED = 10**9
-"""The greatest number of a `Measure`: it stands for this many or more."""
-
 # What a field costs beyond the 1 of any other: statements of its own, of which the audience's reads all contacts.
 _COSTS = {"totalCount": 10, "actions": 10, "audience": 200}
 _OPENING = frozenset({TokenKind.BRACE_L, TokenKind.BRACKET_L, TokenKind.PAREN_L})

@@ -179,7 +179,7 @@ async def test_filter_whose_field_is_gone(desk: Desk) -> None:
 
 async def test_time_of_somebody_without_rights(desk: Desk) -> None:
     """Whether one may, and which version one saw, come before what one gave."""
-    id = await desk.campaign(author="admin")
+    id = await desk.campaign(author="admin", send_at=NOW + timedelta(1))
     assert broken_rules(await desk.payload(SCHEDULE, "member", id=id, sendAt="soon")) == {"FORBIDDEN id"}
     late = await desk.payload(SCHEDULE, id=id, sendAt="soon", version=7)
     assert broken_rules(late) == {"VERSION_CONFLICT expectedVersion"}
