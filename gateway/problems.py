@@ -6,17 +6,14 @@ that holds the detail. The log gets no statement's parameters: they are people's
 
 from __future__ import annotations
 
-import os
-import traceback
 from collections.abc import Sequence
-from pathlib import Path
 
 import structlog
 from graphql import GraphQLError, GraphQLFormattedError, GraphQLSyntaxError
 from sqlalchemy.exc import DBAPIError, StatementError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from resolvers.errors import ErrorCode
+from store.faults import is_outage, places_of
 
 log = structlog.get_logger("gateway")
 
@@ -30,13 +27,7 @@ MESSAGES = {
     UNAVAILABLE: "The service is unavailable; try again.",
     TIMED_OUT: "This took too long; ask for less, or try again later.",
 }
-# 40: the server gave the transaction up for the sake of another (a deadlock); it can be tried again.
-UNREACHABLE_STATES = ("08", "40", "53", "57P")
 STATEMENT_TIMEOUT_STATE = "57014"
-PROJECT = Path(__file__).parent.parent
-LAYERS = ("gateway", "schema", "resolvers", "jobs", "content", "store")
-OWN_CODE = tuple(f"{PROJECT / layer}{os.sep}" for layer in LAYERS)
-KEPT_FRAMES = 12
 
 
 def fault_code(error: BaseException) -> str:
@@ -45,16 +36,10 @@ def fault_code(error: BaseException) -> str:
     UNAVAILABLE: the database cannot be reached, is going down, or has no room for another connection. TIMED_OUT: a
     statement was given up, by the server or by the driver, whose clocks run alike.
     """
-    if isinstance(error, DBAPIError):
-        state = getattr(error.orig, "sqlstate", None) or ""
-        if state == STATEMENT_TIMEOUT_STATE:
-            return TIMED_OUT
-        # Without a statement it was connecting that failed, whatever the server's reason.
-        unreachable = error.connection_invalidated or error.statement is None or state.startswith(UNREACHABLE_STATES)
-        return UNAVAILABLE if unreachable else INTERNAL_ERROR
-    if isinstance(error, TimeoutError):
+    stopped = isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == STATEMENT_TIMEOUT_STATE
+    if stopped or isinstance(error, TimeoutError):
         return TIMED_OUT
-    return UNAVAILABLE if isinstance(error, PoolTimeoutError | OSError) else INTERNAL_ERROR
+    return UNAVAILABLE if is_outage(error) else INTERNAL_ERROR
 
 
 def answered_errors(errors: Sequence[GraphQLError], request_id: str) -> list[GraphQLFormattedError]:
@@ -102,12 +87,10 @@ def masked(error: GraphQLError, cause: Exception, request_id: str) -> GraphQLFor
 
 def report(cause: BaseException, request_id: str) -> None:
     """Writes what is needed to find the fault: where it happened, and its text unless the database wrote it."""
-    frames = traceback.extract_tb(cause.__traceback__)
-    # A statement fails deep in libraries: which of our functions asked for it is what tells.
-    own = [frame for frame in frames[:-1] if frame.filename.startswith(OWN_CODE)]
-    where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in (*own[-KEPT_FRAMES:], *frames[-1:])]
     if isinstance(cause, StatementError):
         detail = f"{type(cause.orig).__name__}, SQLSTATE {getattr(cause.orig, 'sqlstate', None)}"
     else:
         detail = str(cause)
-    log.error("request.failed", request_id=request_id, error=type(cause).__name__, detail=detail, where=where)
+    log.error(
+        "request.failed", request_id=request_id, error=type(cause).__name__, detail=detail, where=places_of(cause)
+    )

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import traceback
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TypeVar
 
 import structlog
@@ -14,27 +11,14 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from jobs.queue import Claim
+from store.faults import is_outage, places_of
 
 T = TypeVar("T")
 
 log = structlog.get_logger("worker")
 
-# Classes of SQLSTATE: connection exceptions, too little of something, and a server that goes down.
-UNREACHABLE_STATES = ("08", "53", "57P")
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
-PROJECT = Path(__file__).parent.parent
-OWN_CODE = tuple(f"{PROJECT / layer}{os.sep}" for layer in ("jobs", "content", "store"))
-KEPT_FRAMES = 12
-
-
-def is_outage(error: BaseException) -> bool:
-    """Whether the database cannot be reached at the moment, so that trying again may help."""
-    if isinstance(error, DBAPIError):
-        state = getattr(error.orig, "sqlstate", None) or ""
-        # Without a statement it was connecting that failed, whatever the server's reason.
-        return error.connection_invalidated or error.statement is None or state.startswith(UNREACHABLE_STATES)
-    return isinstance(error, PoolTimeoutError | OSError)
 
 
 async def through_outages(operation: Callable[[], Awaitable[T]]) -> T:
@@ -58,15 +42,13 @@ def report(cause: BaseException, doing: str, claim: Claim | None = None) -> None
 
     Its text is left out: it may quote an address, a subject, or what a mail server said about them.
     """
-    frames = traceback.extract_tb(cause.__traceback__)
-    own = [frame for frame in frames[:-1] if frame.filename.startswith(OWN_CODE)]
     log.error(
         "worker.failed",
         doing=doing,
         error=type(cause).__name__,
         **({} if claim is None else about(claim)),
         **(of_statement(cause) if isinstance(cause, StatementError) else {}),
-        where=[f"{frame.filename}:{frame.lineno} {frame.name}" for frame in (*own[-KEPT_FRAMES:], *frames[-1:])],
+        where=places_of(cause),
     )
 
 

@@ -7,9 +7,9 @@ from typing import cast
 import strawberry
 from strawberry import Maybe
 
+from content.addresses import LONGEST_ADDRESS
 from resolvers.changes.campaign_drafts import MOST_TASK_USERS, CampaignGiven, TaskGiven
 from resolvers.changes.campaign_rules import (
-    LONGEST_ADDRESS,
     LONGEST_CONTENT,
     LONGEST_DESCRIPTION,
     LONGEST_NAME,

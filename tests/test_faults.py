@@ -18,6 +18,8 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from gateway.problems import fault_code
+from store.database import Database
+from store.faults import is_outage
 from tests.client import Answer, Gateway, running_gateway
 from tests.conftest import World, on_server
 
@@ -360,3 +362,18 @@ async def test_fault_does_not_spread(world: World, gateway: Gateway) -> None:
     answer = await gateway.ask(f"{{ campaignSettings {{ domainSlug }} {HEALTHY} }}", world.acme.tokens["admin"])
     assert answer.codes == ["INTERNAL_SERVER_ERROR"]
     assert answer.body["data"] == {"viewer": {"user": {"lastName": "Admin"}}, "campaignSettings": None}
+
+
+@pytest.mark.parametrize(
+    ("state", "passes"), [("40P01", True), ("40001", True), ("57P01", True), ("53300", True), ("22012", False)]
+)
+async def test_faults_that_pass_by_themselves(world: World, state: str, passes: bool) -> None:
+    """A deadlock, a server that goes down or is full may be tried again; a mistake of ours may not."""
+    database = Database(world.url, pool_size=1)
+    try:
+        with pytest.raises(DBAPIError) as caught:
+            async with database.writing(world.acme.id) as session:
+                await session.execute(text(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{state}'; END $$"))
+        assert is_outage(caught.value) is passes
+    finally:
+        await database.close()

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from content.merge_fields import (
+    FIXED_CONTACT_FIELDS,
+    USER_FIELDS,
     Field,
     Merge,
     address_part,
@@ -19,6 +21,7 @@ from content.merge_fields import (
 )
 from content.problems import ContentProblemCode as Code
 from content.problems import content_problems, subject_problems, template_problems
+from store.merge_values import CONTACT_COLUMNS, USER_COLUMNS
 
 KNOWN = known_names(["car"])
 VALUES = {"contact.first_name": "Ann", "contact.last_name": "", "contact.city": None}
@@ -223,3 +226,9 @@ def test_messages_stay_short() -> None:
     """The name of an unknown field is cut in the message, whatever its length."""
     (problem,) = content_problems("{{" + "x" * 100_000 + "}}", KNOWN)
     assert len(problem.message) < 100
+
+
+def test_every_field_has_its_value() -> None:
+    """The layers, which do not know each other, name the same fields: none can be written that is never filled in."""
+    assert set(FIXED_CONTACT_FIELDS) == set(CONTACT_COLUMNS)
+    assert set(USER_FIELDS) == set(USER_COLUMNS)

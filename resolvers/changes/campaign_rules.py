@@ -12,7 +12,7 @@ from enum import Enum, auto
 from functools import lru_cache
 from itertools import islice
 
-from content.addresses import address_problem, ascii_domain, domain_of
+from content.addresses import LONGEST_ADDRESS, address_problem, ascii_domain, domain_of
 from content.problems import ContentProblem, content_problems, subject_problems
 from resolvers.changes.aside import aside
 from resolvers.changes.campaign_drafts import CampaignDraft, TaskDraft
@@ -32,7 +32,6 @@ LONGEST_NAME = 255
 LONGEST_DESCRIPTION = 10_000
 LONGEST_SUBJECT = 255
 LONGEST_CONTENT = 500_000
-LONGEST_ADDRESS = 254
 
 
 @dataclass(frozen=True)

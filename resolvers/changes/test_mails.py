@@ -9,12 +9,12 @@ from uuid import UUID, uuid4
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from content.addresses import address_problem, ascii_address, domain_of
+from content.addresses import LONGEST_ADDRESS, address_problem, ascii_address, domain_of
 from content.mime import Mailbox, headers_of, message_bytes
 from content.rendering import RenderedMessage
 from resolvers.changes.campaign_drafts import CampaignGiven
 from resolvers.changes.campaign_life import CampaignAction, refusals
-from resolvers.changes.campaign_rules import LONGEST_ADDRESS, Occasion, find_broken_rules
+from resolvers.changes.campaign_rules import Occasion, find_broken_rules
 from resolvers.changes.campaigns import find_campaign, judged_input, refuse_if
 from resolvers.changes.company import facts_of_stored, find_sender_domain
 from resolvers.changes.idempotency import Request, claim, earlier_answer, keep_answer
