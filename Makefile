@@ -15,7 +15,7 @@ run: $(VENV)/runtime ## Serve the gateway with demo data on http://127.0.0.1:800
 
 test: $(VENV)/development check ## Check the code, then run the whole suite.
 	@tests/install-system-packages
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 check: $(VENV)/development ## Check style, types, layers and the printed schema.
 	$(BIN)/ruff format --check .
@@ -28,9 +28,11 @@ format: $(VENV)/development ## Format the code and mend what ruff can.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/development ## Measure queries and filters side by side and print the figures with the machine.
+bench: $(VENV)/development ## Measure queries, filters, exports and subscriptions and print the figures with the machine.
 	$(BIN)/python -m benchmarks.queries
 	$(BIN)/python -m benchmarks.filters
+	$(BIN)/python -m benchmarks.exports
+	$(BIN)/python -m benchmarks.subscriptions
 
 schema: $(VENV)/development ## Print the schema into schema.graphql.
 	$(BIN)/campaign-gateway schema > schema.graphql

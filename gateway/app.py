@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -12,32 +13,38 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from strawberry.extensions import ParserCache, ValidationCache
 
 from gateway.auth import Authenticator, JsonWebTokens
 from gateway.downloads import ROUTE as DOWNLOAD_ROUTE
 from gateway.downloads import Downloads
+from gateway.exports import ROUTE as EXPORT_ROUTE
+from gateway.exports import MailingFiles
+from gateway.files import files_of
 from gateway.graphql import GraphQLEndpoint
 from gateway.health import health_routes
 from gateway.limits import Limits, limits_extension
+from gateway.operations import Operations
 from gateway.pages import EXCEPTION_HANDLERS, ROUTES
 from gateway.previews import ROUTE as PREVIEW_ROUTE
 from gateway.previews import Previews
 from gateway.requests import FollowedRequests
 from gateway.settings import Settings
 from gateway.signing import SignedLinks
+from gateway.streams.origins import Origins
+from gateway.streams.outbox import Patience
+from gateway.streams.server_sent_events import EventStreams
+from gateway.streams.shared import SharedStreams
+from gateway.streams.websocket import WebSocketEndpoint
 from gateway.unsubscribe import ROUTES as UNSUBSCRIBE_ROUTES
 from gateway.unsubscribe import TEST_PATH as UNSUBSCRIBE_TEST_PATH
-from jobs.smtp import SmtpTransport, mail_server
-from jobs.test_mails import MailTester
-from jobs.transport import NO_SERVER, OUTBOX, Transport
-from jobs.worker import Worker, running
+from gateway.worker import build_worker
+from jobs.worker import running
 from resolvers.context import Services
 from schema.build import Schema, build_schema
 from store.database import Database
-from store.files import LocalFiles
-from store.models import JobKind
+from store.signals import Signals
 
 KEPT_DOCUMENTS = 500
 EVERY_METHOD = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"]
@@ -47,12 +54,14 @@ EVERY_METHOD = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"]
 class Deployment:
     """What is known only where the application is started: its database, its address, its disk, its secret.
 
-    `worker`: whether the jobs are done in this process as well.
+    `files`: the folder that files are in unless FILES_URL says otherwise. `spool`: where a worker keeps what it is
+    writing. `worker`: whether the jobs are done in this process as well.
     """
 
     database_url: str = field(repr=False)
     public_url: str
     files: Path
+    spool: Path
     download_secret: bytes = field(repr=False)
     demo: bool = False
     worker: bool = False
@@ -89,21 +98,58 @@ def json_web_tokens_of(settings: Settings) -> JsonWebTokens | None:
     )
 
 
-def transport_of(settings: Settings, *, demo: bool) -> Transport:
-    """Where mails go; the demo's stay with it unless a mail server is set."""
-    if settings.smtp_url is not None:
-        return SmtpTransport(mail_server(settings.smtp_url.get_secret_value()))
-    return OUTBOX if demo else NO_SERVER
+@dataclass(frozen=True)
+class GraphQL:
+    """`/graphql` by HTTP and as a WebSocket, and the streams behind both."""
+
+    routes: list[BaseRoute]
+    event_streams: EventStreams
+    shared_streams: SharedStreams
 
 
-def build_worker(settings: Settings, database: Database, *, demo: bool = False) -> Worker:
-    """The worker, with a handler for each kind of job."""
-    handlers = {JobKind.TEST_MAIL: MailTester(database, transport_of(settings, demo=demo))}
-    return Worker(database, handlers, concurrency=settings.worker_concurrency)
+def graphql_of(
+    settings: Settings, deployment: Deployment, services: Services, authenticator: Authenticator, patience: Patience
+) -> GraphQL:
+    operations = Operations(schema_of(settings), services, max_query_tokens=settings.max_query_tokens)
+    shared_streams = SharedStreams(operations, authenticator)
+    event_streams = EventStreams(shared_streams, patience, services.now)
+    endpoint = GraphQLEndpoint(operations, event_streams, authenticator, max_body_bytes=settings.max_body_bytes)
+    websockets = WebSocketEndpoint(
+        operations,
+        shared_streams,
+        authenticator,
+        origins=Origins([deployment.public_url, *settings.origins]),
+        patience=patience,
+        max_operations=settings.max_subscriptions,
+        now=services.now,
+    )
+
+    async def graphql(request: Request) -> Response:
+        return await endpoint(request)
+
+    routes = [Route("/graphql", graphql, methods=EVERY_METHOD), WebSocketRoute("/graphql", websockets)]
+    return GraphQL(routes, event_streams, shared_streams)
 
 
-def build_app(settings: Settings, deployment: Deployment, now: Callable[[], datetime]) -> Starlette:
-    """The ASGI application over the deployment's database; it closes its connections when it ends."""
+@asynccontextmanager
+async def in_background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """The work goes on for as long as this lasts."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def build_app(
+    settings: Settings, deployment: Deployment, now: Callable[[], datetime], patience: Patience | None = None
+) -> Starlette:
+    """The ASGI application over the deployment's database; it closes its connections when it ends.
+
+    It runs in a server of `gateway.server`, which needs what is in its `state`.
+    """
+    patience = patience or Patience()
     database = Database(
         deployment.database_url,
         pool_size=settings.database_pool_size,
@@ -111,8 +157,11 @@ def build_app(settings: Settings, deployment: Deployment, now: Callable[[], date
     )
     lifetime = timedelta(seconds=settings.download_seconds)
     links = SignedLinks(deployment.download_secret, deployment.public_url, now)
-    downloads = Downloads(links, LocalFiles(deployment.files), database, lifetime, now)
+    files = files_of(settings, deployment.files)
+    downloads = Downloads(links, files, database, lifetime, now)
     previews = Previews(links, database, now)
+    authenticator = Authenticator(database, json_web_tokens_of(settings), now, accept_demo_tokens=deployment.demo)
+    mailing_files = MailingFiles(database, authenticator, downloads)
     services = Services(
         database=database,
         now=now,
@@ -121,29 +170,30 @@ def build_app(settings: Settings, deployment: Deployment, now: Callable[[], date
         inert_unsubscribe_url=deployment.public_url + UNSUBSCRIBE_TEST_PATH,
         domain_suffix=settings.campaign_domain_suffix,
         test_mails_per_hour=settings.test_mails_per_hour,
+        exports_waiting=settings.exports_waiting_per_company,
+        export_bytes=settings.export_bytes_per_company,
+        signals=Signals(database),
     )
-    endpoint = GraphQLEndpoint(
-        schema_of(settings),
-        services,
-        Authenticator(database, json_web_tokens_of(settings), now, accept_demo_tokens=deployment.demo),
-        max_body_bytes=settings.max_body_bytes,
-        max_query_tokens=settings.max_query_tokens,
-    )
-
-    async def graphql(request: Request) -> Response:
-        return await endpoint(request)
+    graphql = graphql_of(settings, deployment, services, authenticator, patience)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        worker = build_worker(settings, database, demo=deployment.demo) if deployment.worker else None
+        worker = (
+            build_worker(settings, database, files, deployment.spool, demo=deployment.demo)
+            if deployment.worker
+            else None
+        )
         async with nullcontext() if worker is None else running(worker):
-            yield
+            async with in_background(services.signals.run()):
+                yield
+            await graphql.shared_streams.close()
         await database.close()
 
     app = Starlette(
         routes=[
-            Route("/graphql", graphql, methods=EVERY_METHOD),
+            *graphql.routes,
             Route(DOWNLOAD_ROUTE, downloads.answer),
+            Route(EXPORT_ROUTE, mailing_files.answer),
             Route(PREVIEW_ROUTE, previews.answer),
             *UNSUBSCRIBE_ROUTES,
             *health_routes(database),
@@ -154,6 +204,8 @@ def build_app(settings: Settings, deployment: Deployment, now: Callable[[], date
         lifespan=lifespan,
     )
     app.state.database = database
+    app.state.drain = graphql.event_streams.drain
+    app.state.shared_streams = graphql.shared_streams
     # A redirect would be made of the Host header, which is the client's; no path here needs one.
     app.router.redirect_slashes = False
     return app

@@ -7,7 +7,8 @@ import hmac
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any
 
 import jwt
 
@@ -22,6 +23,8 @@ TOKEN_BYTES = 32
 DEMO = "demo"
 REQUIRED_CLAIMS = ["exp", "iat", "sub", "aud", "iss"]
 MAX_USER_ID = 2**31
+# The end of the year 9999, in seconds: the last moment that there is a date for.
+LATEST = 253_402_300_799
 
 
 class Unauthenticated(Exception):
@@ -100,7 +103,7 @@ class Authenticator:
             if stored.expires_at <= self._now():
                 raise Unauthenticated("This token has expired.")
             identity = await find_identity(connection, stored.company_id, stored.user_id)
-        return viewer_of(identity, stored.scopes)
+        return viewer_of(identity, stored.scopes, stored.expires_at)
 
     async def _of_json_web_token(self, token: str) -> Viewer:
         claims = self._claims(token)
@@ -115,14 +118,16 @@ class Authenticator:
             if company_id is None:
                 raise Unauthenticated("This token is not valid.")
             identity = await find_identity(connection, company_id, user_id)
-        return viewer_of(identity, tuple(scope.upper().split()))
+        # PyJWT has read it as a number already.
+        expires_at = datetime.fromtimestamp(min(int(claims["exp"]), LATEST), UTC)
+        return viewer_of(identity, tuple(scope.upper().split()), expires_at)
 
-    def _claims(self, token: str) -> dict[str, object]:
+    def _claims(self, token: str) -> dict[str, Any]:
         accepted = self._json_web_tokens
         if accepted is None:
             raise Unauthenticated("This token is not valid.")
         try:
-            claims: dict[str, object] = jwt.decode(
+            claims: dict[str, Any] = jwt.decode(
                 token,
                 accepted.key,
                 algorithms=[accepted.algorithm],
@@ -137,8 +142,8 @@ class Authenticator:
         return claims
 
 
-def viewer_of(identity: Identity | None, scopes: tuple[str, ...]) -> Viewer:
+def viewer_of(identity: Identity | None, scopes: tuple[str, ...], expires_at: datetime) -> Viewer:
     if identity is None:
         raise Unauthenticated("This token is not valid.")
     known = frozenset(TokenScope(scope) for scope in scopes if scope in TokenScope.__members__)
-    return Viewer(identity, known)
+    return Viewer(identity, known, expires_at)

@@ -5,35 +5,40 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ipaddress
+import mimetypes
 import os
 import secrets
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 
-import uvicorn
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy.exc import DBAPIError
 
-from gateway.app import Deployment, build_app, build_worker
+from gateway.app import Deployment, build_app
 from gateway.auth import hashed, new_token
 from gateway.demo import demo_tokens, read_tokens, welcome, write_tokens
+from gateway.files import files_of
 from gateway.logging import configure_logging
 from gateway.private_files import kept_secret
 from gateway.problems import report
+from gateway.server import allow_many_connections, server_of
 from gateway.settings import MIN_SECRET_BYTES, Settings
+from gateway.worker import build_worker
 from schema.build import build_schema
 from store.checkup import examine
 from store.database import Database, owner_transaction
 from store.demo import AlreadySeeded, Size, is_seeded, seed
 from store.embedded import EmbeddedServerError, default_data_directory, embedded_server
+from store.files import Files, FilesUnavailable, Piece
 from store.migrate import ensure_database, migrate, newest_revision
 from store.models import TokenScope
 from store.tokens import TokenRecord, UnknownUser, store_token
@@ -41,8 +46,6 @@ from store.tokens import TokenRecord, UnknownUser, store_token
 DATABASE_NAME = "campaigns"
 DEMO_SEED = 1
 LONGEST_NAME = 255
-KEEP_ALIVE_SECONDS = 75
-SHUTDOWN_SECONDS = 10
 TERMINATED = 128 + signal.SIGTERM
 
 
@@ -65,10 +68,13 @@ def data_directory(settings: Settings) -> Path:
 
 
 def files_directory(settings: Settings) -> Path:
-    """Where exports are kept: people's data, hence closed to the other users of the machine."""
-    found = data_directory(settings) / "files"
-    found.mkdir(mode=0o700, exist_ok=True)
-    return found
+    """Where files are kept unless FILES_URL says otherwise."""
+    return data_directory(settings) / "files"
+
+
+def spool_directory(settings: Settings) -> Path:
+    """Where a worker keeps what it is writing."""
+    return data_directory(settings) / "spool"
 
 
 def download_secret(settings: Settings) -> bytes:
@@ -108,23 +114,15 @@ def serve(settings: Settings, arguments: argparse.Namespace) -> None:
             database_url=url,
             public_url=settings.public_url or address,
             files=files_directory(settings),
+            spool=spool_directory(settings),
             download_secret=download_secret(settings),
             demo=arguments.demo,
             worker=arguments.worker,
         )
         app = build_app(settings, deployment, now=lambda: datetime.now(UTC))
-        config = uvicorn.Config(
-            app,
-            loop="uvloop",
-            http="httptools",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        )
         say(f"Serving on {address}")
-        uvicorn.Server(config).run(sockets=[listener])
+        allow_many_connections()
+        server_of(app, settings).run(sockets=[listener])
 
 
 def refuse_demo_elsewhere(settings: Settings) -> None:
@@ -165,7 +163,7 @@ def demo(settings: Settings, url: str, address: str) -> str:
     """Makes the demo data unless it is there; what to show for it."""
     directory = data_directory(settings)
     if not asyncio.run(is_seeded(url)):
-        make_data(url, Size.SMALL, DEMO_SEED, files_directory(settings))
+        make_data(url, Size.SMALL, DEMO_SEED, files_of(settings, files_directory(settings)))
     path = directory / "demo-tokens.json"
     kept = read_tokens(path)
     tokens = asyncio.run(demo_tokens(url, kept, datetime.now(UTC)))
@@ -174,11 +172,14 @@ def demo(settings: Settings, url: str, address: str) -> str:
     return welcome(address, tokens, path)
 
 
-def make_data(url: str, size: Size, seed_number: int, files: Path) -> None:
-    def write_file(key: str, content: bytes) -> None:
-        path = files / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+def make_data(url: str, size: Size, seed_number: int, files: Files) -> None:
+    async def write_file(key: str, content: bytes) -> None:
+        name = key.rpartition("/")[2]
+        content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(content)
+            file.flush()
+            await files.put(key, [Piece(Path(file.name), len(content))], name=name, content_type=content_type)
 
     columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bars:
@@ -206,7 +207,8 @@ async def work(settings: Settings, url: str) -> int:
     try:
         if await database.ping() != newest_revision():
             raise Refused("The database is not migrated: run `campaign-gateway migrate`.")
-        worker = build_worker(settings, database)
+        files = files_of(settings, files_directory(settings))
+        worker = build_worker(settings, database, files, spool_directory(settings))
         with stopping(worker.stop) as received:
             await worker.run()
         return received[0]
@@ -244,7 +246,7 @@ def run_migrate(settings: Settings, _arguments: argparse.Namespace) -> None:
 def run_seed(settings: Settings, arguments: argparse.Namespace) -> None:
     with database_url(settings) as url:
         asyncio.run(migrate(url))
-        make_data(url, Size(arguments.size), arguments.seed, files_directory(settings))
+        make_data(url, Size(arguments.size), arguments.seed, files_of(settings, files_directory(settings)))
 
 
 def run_token(settings: Settings, arguments: argparse.Namespace) -> None:
@@ -317,7 +319,7 @@ def parser() -> argparse.ArgumentParser:
     serving = command("serve", serve, "Migrate, then serve GraphQL and GraphiQL.")
     serving.add_argument("--demo", action="store_true", help="make demo data and tokens; loopback only")
     serving.add_argument("--no-worker", action="store_false", dest="worker", help="leave the jobs to `worker`")
-    working = command("worker", run_worker, "Do the jobs that requests leave: send test mails, tidy up.")
+    working = command("worker", run_worker, "Do the jobs that requests leave: write exports, send test mails, tidy up.")
     working.add_argument("--concurrency", type=between(1, 100), help="jobs at a time; default: WORKER_CONCURRENCY")
     command("migrate", run_migrate, "Bring the database to the newest revision.")
     seeding = command("seed", run_seed, "Fill an empty database with demo data.")
@@ -359,7 +361,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report(error, "command")
         say("The database cannot be reached, or refuses: is DATABASE_URL right, and may its user do that?")
         return 1
-    except (Refused, EmbeddedServerError, AlreadySeeded, UnknownUser) as error:
+    except (Refused, EmbeddedServerError, AlreadySeeded, UnknownUser, FilesUnavailable) as error:
         say(str(error))
         return 1
     except KeyboardInterrupt:

@@ -1,105 +1,76 @@
 """How does an operation come in over HTTP, and how does its answer go out?
 
 After the GraphQL-over-HTTP draft: POST with a JSON body; `application/graphql-response+json` answers request errors
-with a 4xx, `application/json` keeps 200 for everything that was a well-formed request.
+with a 4xx, `application/json` keeps 200 for everything that was a well-formed request. Subscriptions are answered with
+`text/event-stream`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import orjson
-from graphql import GraphQLError, GraphQLSyntaxError, OperationDefinitionNode, parse
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from strawberry.exceptions import StrawberryGraphQLError
-from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
-from strawberry.types.graphql import OperationType
 
 from gateway.auth import Authenticator, Unauthenticated
-from gateway.limits import document_limits
-from gateway.problems import INTERNAL_ERROR, MESSAGES, UNAVAILABLE, answered_errors, fault_code, report
+from gateway.operations import (
+    UNAUTHENTICATED,
+    Operation,
+    Operations,
+    Outcome,
+    RequestProblem,
+    is_subscription,
+    read_operation,
+    signed_in,
+)
+from gateway.problems import INTERNAL_ERROR, TIMED_OUT, UNAVAILABLE
 from gateway.requests import request_id_of
-from resolvers.context import Context, Services, Viewer
-from resolvers.errors import ClientError, ErrorCode
-from schema.build import Schema
-from store.models import TokenScope
+from gateway.streams.server_sent_events import EVENT_STREAM, EventStreams, whole
+from gateway.streams.shared import Order
+from resolvers.context import Viewer
 
 RESPONSE_TYPE = "application/graphql-response+json"
 JSON_TYPE = "application/json"
-ALLOWED = {OperationType.QUERY, OperationType.MUTATION}
-# graphql-core coerces values by calling itself, level by level; documents are held to the same nesting.
-MAX_VARIABLES_NESTING = 60
-OPERATION_KEYWORD = re.compile(r"\b(?:query|mutation|subscription)\b")
-
-
-class RequestProblem(Exception):
-    """The request is not one that can be executed; becomes an answer with this status and code."""
-
-    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.headers = headers
-
-
-@dataclass(frozen=True)
-class Operation:
-    """The parameters of a request (GraphQL over HTTP, 5.1)."""
-
-    query: str
-    variables: dict[str, object] | None
-    operation_name: str | None
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="campaign-gateway"'}
 
 
 class GraphQLEndpoint:
     """`POST /graphql`."""
 
     def __init__(
-        self,
-        schema: Schema,
-        services: Services,
-        authenticator: Authenticator,
-        *,
-        max_body_bytes: int,
-        max_query_tokens: int,
+        self, operations: Operations, event_streams: EventStreams, authenticator: Authenticator, *, max_body_bytes: int
     ) -> None:
-        self._schema = schema
-        self._services = services
+        self._operations = operations
+        self._event_streams = event_streams
         self._authenticator = authenticator
         self._max_body_bytes = max_body_bytes
-        self._max_query_tokens = max_query_tokens
 
     async def __call__(self, request: Request) -> Response:
         request_id = request_id_of(request)
-        media_type = response_type(request.headers.get("accept"))
+        accepted = media_types(request.headers.get("accept"))
+        media_type = response_type(accepted)
         try:
             if request.method != "POST":
                 raise RequestProblem(405, "METHOD_NOT_ALLOWED", "Send a POST request.", {"Allow": "POST"})
             check_content_type(request.headers.get("content-type"))
-            viewer = await self._viewer(request, request_id)
+            authorization = request.headers.get("authorization")
+            viewer = await self._viewer(authorization, request_id)
             operation = read_operation(await self._body(request))
-            return await self._answer(operation, viewer, request_id, media_type)
+            refusal = self._operations.refusal(operation, viewer, request_id)
+            if refusal is not None:
+                return answered(refusal, media_type)
+            if is_subscription(operation):
+                return self._stream(Order(operation, authorization or "", viewer, request_id), accepted)
+            return await self._answer(operation, viewer, request_id, accepted)
         except RequestProblem as problem:
-            error = {"message": problem.message, "extensions": {"code": problem.code}}
-            return written({"errors": [error]}, problem.status, media_type, problem.headers)
+            return written({"errors": problem.errors}, problem.status, media_type, problem.headers)
 
-    async def _viewer(self, request: Request, request_id: str) -> Viewer:
+    async def _viewer(self, authorization: str | None, request_id: str) -> Viewer:
         try:
-            return await self._authenticator.viewer(request.headers.get("authorization"))
+            return await signed_in(self._authenticator, authorization, request_id)
         except Unauthenticated as error:
-            headers = {"WWW-Authenticate": 'Bearer realm="campaign-gateway"'}
-            raise RequestProblem(401, "UNAUTHENTICATED", str(error), headers) from None
-        except (DBAPIError, PoolTimeoutError, OSError) as error:
-            if fault_code(error) == INTERNAL_ERROR:
-                raise
-            report(error, request_id)
-            raise RequestProblem(503, UNAVAILABLE, MESSAGES[UNAVAILABLE]) from None
+            raise RequestProblem(401, UNAUTHENTICATED, str(error), CHALLENGE) from None
 
     async def _body(self, request: Request) -> bytes:
         too_large = RequestProblem(413, "BODY_TOO_LARGE", f"A request may have at most {self._max_body_bytes} bytes.")
@@ -116,62 +87,32 @@ class GraphQLEndpoint:
             raise RequestProblem(400, "INCOMPLETE_REQUEST", "The request was not sent to its end.") from None
         return bytes(body)
 
-    async def _answer(self, operation: Operation, viewer: Viewer, request_id: str, media_type: str) -> Response:
-        refused = document_limits(operation.query, max_tokens=self._max_query_tokens)
-        if refused is not None:
-            return self._refused([refused], request_id, media_type)
-        if operation.operation_name is None and has_several_operations(operation.query):
-            return self._refused([operation_error()], request_id, media_type)
-        if TokenScope.READ not in viewer.token_scopes:
-            return self._refused([ClientError(ErrorCode.FORBIDDEN, "This token may not read.")], request_id, media_type)
-        async with self._services.database.reading(viewer.identity.scope) as reader:
-            try:
-                result = await self._schema.execute(
-                    operation.query,
-                    variable_values=operation.variables,
-                    context_value=Context(viewer, reader, request_id, self._services),
-                    root_value=viewer,
-                    operation_name=operation.operation_name,
-                    allowed_operation_types=ALLOWED,
-                )
-            except (CannotGetOperationTypeError, InvalidOperationTypeError, StrawberryGraphQLError):
-                return self._refused([operation_error()], request_id, media_type)
-        if result.data is None and result.errors and all(error.path is None for error in result.errors):
-            return self._refused(result.errors, request_id, media_type)
-        answer: dict[str, object] = {"data": result.data}
-        if result.errors:
-            answer["errors"] = answered_errors(result.errors, request_id)
-        return written(answer, 200, media_type)
+    async def _answer(self, operation: Operation, viewer: Viewer, request_id: str, accepted: set[str]) -> Response:
+        outcome = await self._operations.execute(operation, viewer, request_id)
+        if wants_only_events(accepted) and not outcome.refused:
+            return whole(outcome)
+        return answered(outcome, response_type(accepted))
 
-    def _refused(self, errors: list[GraphQLError], request_id: str, media_type: str) -> Response:
-        """An answer without data: nothing was executed."""
-        answers = answered_errors(errors, request_id)
-        faulty = any(answer.get("extensions", {}).get("code") == INTERNAL_ERROR for answer in answers)
-        status = 500 if faulty else 400 if media_type == RESPONSE_TYPE else 200
-        return written({"errors": answers}, status, media_type)
+    def _stream(self, order: Order, accepted: set[str]) -> Response:
+        if EVENT_STREAM not in accepted:
+            message = f"A subscription is a stream: accept {EVENT_STREAM}, or ask for it over a WebSocket."
+            raise RequestProblem(406, "NOT_ACCEPTABLE", message)
+        # An answer with a good status would be read as a stream, in which nothing is found.
+        return self._event_streams.answer(order, lambda refusal: answered(refusal, RESPONSE_TYPE))
 
 
-def operation_error() -> GraphQLError:
-    """No operation, several without a name, a name that none has, or a kind that is not served here."""
-    message = "Send one operation of a kind that is served here, and its name when the document has several."
-    return GraphQLError(message, extensions={"code": "OPERATION_RESOLUTION_FAILURE"})
+def media_types(accept: str | None) -> set[str]:
+    """What a client names in its Accept header, in small letters; weights are not looked at."""
+    return {part.split(";")[0].strip().lower() for part in (accept or "").split(",")}
 
 
-def has_several_operations(source: str) -> bool:
-    """Strawberry would run the first where no name is given; the specification (6.1) has that as an error."""
-    if len(OPERATION_KEYWORD.findall(source)) < 2:
-        return False
-    try:
-        definitions = parse(source, no_location=True).definitions
-    except GraphQLSyntaxError:
-        return False  # Reported where the document is parsed to be executed.
-    return sum(isinstance(definition, OperationDefinitionNode) for definition in definitions) > 1
+def wants_only_events(accepted: set[str]) -> bool:
+    return EVENT_STREAM in accepted and not accepted & {RESPONSE_TYPE, JSON_TYPE}
 
 
-def response_type(accept: str | None) -> str:
-    """The newer media type for clients that name it, and JSON for all others."""
-    named = {part.split(";")[0].strip().lower() for part in (accept or "").split(",")}
-    return RESPONSE_TYPE if RESPONSE_TYPE in named else JSON_TYPE
+def response_type(accepted: set[str]) -> str:
+    """The newer media type for clients that name it, and JSON for all others; the newer one instead of a stream."""
+    return RESPONSE_TYPE if RESPONSE_TYPE in accepted or wants_only_events(accepted) else JSON_TYPE
 
 
 def check_content_type(content_type: str | None) -> None:
@@ -182,42 +123,16 @@ def check_content_type(content_type: str | None) -> None:
         raise RequestProblem(415, "UNSUPPORTED_MEDIA_TYPE", "Send a body of type application/json.")
 
 
-def read_operation(body: bytes) -> Operation:
-    try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise RequestProblem(400, "INVALID_JSON", f"The body is not JSON: {error}.") from None
-    if not isinstance(found, dict):
-        raise invalid_request("The body must be a JSON object.")
-    query, variables, name = (found.get(key) for key in ("query", "variables", "operationName"))
-    if not isinstance(query, str) or not query.strip():
-        raise invalid_request("`query` must be a GraphQL document.")
-    if variables is not None and not isinstance(variables, dict):
-        raise invalid_request("`variables` must be an object.")
-    if name is not None and not isinstance(name, str):
-        raise invalid_request("`operationName` must be a text.")
-    if is_nested_deeper(variables, MAX_VARIABLES_NESTING):
-        raise invalid_request(f"`variables` may be nested at most {MAX_VARIABLES_NESTING} levels deep.")
-    return Operation(query, variables, name or None)
-
-
-def is_nested_deeper(value: object, levels: int) -> bool:
-    """Whether lists and objects stand in each other more than this many levels deep."""
-    layer = [value]
-    for _ in range(levels):
-        layer = [
-            child
-            for entry in layer
-            if isinstance(entry, dict | list)
-            for child in (entry.values() if isinstance(entry, dict) else entry)
-        ]
-        if not layer:
-            return False
-    return any(isinstance(entry, dict | list) for entry in layer)
-
-
-def invalid_request(message: str) -> RequestProblem:
-    return RequestProblem(400, "INVALID_REQUEST", message)
+def answered(outcome: Outcome, media_type: str) -> Response:
+    if not outcome.refused:
+        return written(outcome.answer(), 200, media_type)
+    if outcome.has(UNAUTHENTICATED):
+        return written(outcome.answer(), 401, media_type, CHALLENGE)
+    if outcome.has(INTERNAL_ERROR):
+        return written(outcome.answer(), 500, media_type)
+    if outcome.has(UNAVAILABLE) or outcome.has(TIMED_OUT):
+        return written(outcome.answer(), 503, media_type)
+    return written(outcome.answer(), 400 if media_type == RESPONSE_TYPE else 200, media_type)
 
 
 def written(

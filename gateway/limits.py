@@ -8,7 +8,8 @@ Cost is the sum over all fields, where lists multiply what is selected below the
 * Any field costs 1; `totalCount` and `actions` cost 10, `audience` 200 (they are queries of their own).
 * A connection, which is a field with an argument `first`, costs 1, plus the page size times what is
   selected below its `edges` and `nodes`, plus once whatever else is selected on it. The lists `edges` and
-  `nodes` themselves cost nothing.
+  `nodes` themselves cost nothing. So it is with subscriptions, whose lists are `exports` and `campaigns`: what
+  is measured is one event.
 * The page size is the greater of `first` and `last`, then the default of `first` in the schema, then
   `Limits.default_page_size`. A value that cannot be known counts as `Limits.max_page_size`.
 * A list field with a list argument `ids` multiplies by the number of ids, any other list of objects by
@@ -66,6 +67,8 @@ overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 50_000
 SATURATED = 10**9
 # What a field costs beyond the 1 of any other: statements of its own, of which the audience's reads all contacts.
 _COSTS = {"totalCount": 10, "actions": 10, "audience": 200}
+# The lists of the field above them: of a connection, or of what a subscription shows of one.
+_PAGE_LISTS = frozenset({"edges", "nodes", "exports", "campaigns"})
 _OPENING = frozenset({TokenKind.BRACE_L, TokenKind.BRACKET_L, TokenKind.PAREN_L})
 _CLOSING = frozenset({TokenKind.BRACE_R, TokenKind.BRACKET_R, TokenKind.PAREN_R})
 
@@ -219,7 +222,7 @@ def _too_complex(
 class _Tally:
     """The sums of one selection set.
 
-    `page_cost` is the cost of one item of its lists `edges` and `nodes`. How many there are is known to the
+    `page_cost` is the cost of one item of its lists that are a page's. How many there are is known to the
     field above only, so a fragment has one tally wherever it is spread.
     """
 
@@ -349,7 +352,7 @@ class _Walk:
         ids = definition.args.get("ids")
         if ids is not None and is_list_type(get_nullable_type(ids.type)):
             return own + self._ids(node) * nested, 0
-        if node.name.value in ("edges", "nodes"):
+        if node.name.value in _PAGE_LISTS:
             return 0, nested
         return own + self.limits.list_size * nested, 0
 

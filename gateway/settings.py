@@ -9,9 +9,12 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from gateway.file_places import file_place
 from jobs.smtp import mail_server
 
 MIN_SECRET_BYTES = 32
+# No user, no path, no query: what follows is the bucket and the key.
+ENDPOINT = r"^https?://[A-Za-z0-9.:\[\]_-]*[A-Za-z0-9\]]$"
 POSTGRESQL_SCHEMES = ("postgresql+asyncpg", "postgresql", "postgres")
 
 
@@ -50,6 +53,15 @@ class Settings(BaseSettings):
     max_query_cost: int = Field(
         50_000, ge=1, description="The highest cost of one operation: every field counts 1, lists multiply."
     )
+    max_subscriptions: int = Field(
+        10, ge=1, le=1_000, description="The most operations that one WebSocket may have under way."
+    )
+    allowed_origins: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/,]+(\s*,\s*https?://[^\s/,]+)*$",
+        description="Whose pages may open WebSockets besides the gateway's own, as https://app.example, separated by"
+        " commas.",
+    )
     jwt_algorithm: Literal["HS256", "RS256"] = Field(
         "HS256", description="How JSON web tokens are signed; no other way is accepted."
     )
@@ -66,6 +78,32 @@ class Settings(BaseSettings):
         " Without it one is made and kept in DATA_DIR.",
     )
     download_seconds: int = Field(300, ge=1, le=604_800, description="How many seconds a link to a file is good for.")
+    files_url: str | None = Field(
+        None,
+        description="Where the files of exports are kept: file:///folder, or s3://bucket/prefix in an S3-compatible"
+        " store; the same for all processes. Default: the folder files in DATA_DIR.",
+    )
+    s3_endpoint: str | None = Field(
+        None,
+        pattern=ENDPOINT,
+        description="The URL of the S3-compatible store as the gateway reaches it; the bucket follows as the first step"
+        " of the path. Default: Amazon's in S3_REGION.",
+    )
+    s3_public_endpoint: str | None = Field(
+        None,
+        pattern=ENDPOINT,
+        description="The URL of the same store as clients reach it; links to files begin with it. Default:"
+        " S3_ENDPOINT.",
+    )
+    s3_region: str = Field(
+        "us-east-1", pattern=r"^[a-z0-9-]{1,63}$", description="The region that requests to the store are signed for."
+    )
+    s3_access_key_id: str | None = Field(
+        None, pattern=r"^[!-~]+$", description="Who the gateway is to the store; needed with s3://."
+    )
+    s3_secret_access_key: SecretStr | None = Field(
+        None, description="The secret that goes with S3_ACCESS_KEY_ID; it signs links to files, too."
+    )
     campaign_domain_suffix: str = Field(
         "campaigns.example",
         pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)+$",
@@ -75,16 +113,34 @@ class Settings(BaseSettings):
     test_mails_per_hour: int = Field(
         60, ge=1, le=10_000, description="How many test mails one user may ask for within an hour."
     )
+    exports_waiting_per_company: int = Field(
+        100, ge=1, le=1_000_000, description="How many exports of one company may wait or run at a time."
+    )
+    export_bytes_per_company: int = Field(
+        10 * 2**30,
+        ge=0,
+        description="How many bytes the files of one company's exports may have together; no export is taken on beyond"
+        " that.",
+    )
     smtp_url: SecretStr | None = Field(
         None,
         description="The mail server, as smtp://user:password@host:port (encrypted if it offers STARTTLS), smtps://…"
         " (TLS) or smtp+starttls://… (STARTTLS or nothing). Without it mails fail, and those of the demo stay in its"
         " database.",
     )
+    exports_per_company: int = Field(
+        2, ge=1, le=100, description="How many exports of one company are written at a time; the others wait."
+    )
+    export_max_rows: int = Field(5_000_000, ge=1, description="The most rows that an export may have.")
+    export_days: float = Field(7, gt=0, le=3650, description="After how many days the file of an export is deleted.")
     worker_concurrency: int = Field(4, ge=1, le=100, description="How many jobs a worker does at a time.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="The least serious log line that is written."
     )
+
+    @property
+    def origins(self) -> list[str]:
+        return (self.allowed_origins or "").replace(",", " ").split()
 
     @field_validator("download_secret")
     @classmethod
@@ -110,6 +166,20 @@ class Settings(BaseSettings):
         if url is not None:
             mail_server(url.get_secret_value())
         return url
+
+    @field_validator("files_url")
+    @classmethod
+    def is_a_place_for_files(cls, url: str | None) -> str | None:
+        if url is not None:
+            file_place(url)
+        return url
+
+    @model_validator(mode="after")
+    def bucket_has_keys(self) -> Settings:
+        keys = self.s3_access_key_id, self.s3_secret_access_key
+        if self.files_url is not None and self.files_url.startswith("s3://") and None in keys:
+            raise ValueError("S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY are needed for FILES_URL with s3://")
+        return self
 
     @model_validator(mode="after")
     def key_suits_the_algorithm(self) -> Settings:

@@ -64,4 +64,5 @@ def about(claim: Claim) -> dict[str, object]:
         "job": claim.job_id,
         "subject": str(claim.subject_id),
         "attempt": claim.attempt,
+        "failures": claim.failures,
     }

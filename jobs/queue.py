@@ -2,20 +2,48 @@
 
 A job is claimed for a time (the lease) by the database's clock. Its number of attempts tells claims apart: whoever
 had it before changes nothing any more, however late they come.
+
+Of some kinds only so many run at a time in one company. Claims of these are made one after another, so that each sees
+those before it; and a claim that ran out is ended before the others are counted, so that it cannot be renewed after.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Delete, Update, delete, func, or_, select, update
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Delete,
+    Select,
+    Update,
+    and_,
+    case,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from store.database import Database
+from store.jobs import wake_workers
 from store.models import Job, JobKind
+
+# The first of the two numbers of an advisory lock; any will do, as long as nothing else takes it.
+CLAIMS_LOCK = 0x4A4F4253
+# A worker that is stopped in the middle would keep the others from claiming: the server then ends its transaction.
+TAKE_TURN = text(
+    "SELECT set_config('idle_in_transaction_session_timeout', '3000', true), pg_advisory_xact_lock(:lock, 0)"
+)
+# Later than any lock that was waited for before the statement; the start of the transaction would be earlier.
+NOW = func.statement_timestamp()
 
 Write = Callable[[AsyncSession], Awaitable[None]]
 """What is to be recorded of a job's outcome, in the transaction that ends the job."""
@@ -23,54 +51,91 @@ Write = Callable[[AsyncSession], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Claim:
-    """One worker's hold on a job; `attempt` counts from 1."""
+    """One worker's hold on a job; `attempt` counts from 1, `failures` those of the attempts before."""
 
     company_id: int
     job_id: int
     kind: JobKind
     subject_id: UUID
     attempt: int
+    failures: int
 
 
 class Queue:
     """The jobs of some kinds, of all companies; any number of processes may claim from it."""
 
-    def __init__(self, database: Database, kinds: Collection[JobKind], lease: float) -> None:
-        """`lease`: seconds that a claim holds, unless it is renewed."""
+    def __init__(self, database: Database, kinds: Mapping[JobKind, int | None], lease: float) -> None:
+        """`kinds`: those to claim, and how many jobs of each may run at a time in one company (None: any number).
+
+        `lease`: seconds that a claim holds, unless it is renewed.
+        """
         self._database = database
-        self._kinds = list(kinds)
+        self._limits = {kind: limit for kind, limit in kinds.items() if limit is not None}
+        self._limited = list(self._limits)
+        self._unlimited = [kind for kind in kinds if kind not in self._limits]
         self._lease = timedelta(seconds=lease)
 
     async def claim(self, most: int) -> list[Claim]:
-        """Up to `most` jobs that are due and that nobody holds, those that have been due longest first."""
-        # Materialised, or the planner might look for rows to lock once for each row that it joins.
-        due = (
-            select(Job.company_id, Job.id)
-            .where(
-                Job.kind.in_(self._kinds),
-                Job.due_at <= func.now(),
-                or_(Job.claimed_until.is_(None), Job.claimed_until <= func.now()),
-            )
+        """Up to `most` jobs that may run now, those that have been due longest first."""
+        async with self._database.working() as session:
+            taken = select(Job.company_id, Job.id).where(*due(self._unlimited))
+            if self._limits:
+                limited = await session.scalar(self._any_limited(most))
+                if limited is None:
+                    return []
+                if limited:
+                    await session.execute(TAKE_TURN, {"lock": CLAIMS_LOCK})
+                    await session.execute(self._end_lost_claims())
+                    taken = self._in_turn()
+            rows = (await session.execute(self._claiming(taken.order_by(Job.due_at, Job.id).limit(most)))).all()
+        return [
+            Claim(row.company_id, row.id, JobKind(row.kind), row.subject_id, row.attempt, row.failures) for row in rows
+        ]
+
+    def _any_limited(self, most: int) -> Select[bool | None]:
+        """Whether the next jobs are such that somebody must be asked for a turn; None if there are no next jobs."""
+        following = (
+            select(Job.kind)
+            .where(*due([*self._unlimited, *self._limited]))
             .order_by(Job.due_at, Job.id)
             .limit(most)
-            .with_for_update(skip_locked=True)
-            .cte("due")
-            .prefix_with("MATERIALIZED", dialect="postgresql")
+            .subquery()
         )
-        statement = (
-            update(Job)
-            .where(Job.company_id == due.c.company_id, Job.id == due.c.id)
-            .values(attempt=Job.attempt + 1, claimed_until=func.now() + self._lease)
-            .returning(Job.company_id, Job.id, Job.kind, Job.subject_id, Job.attempt)
-            .execution_options(synchronize_session=False)
+        return select(func.bool_or(following.c.kind.in_(self._limited)))
+
+    def _end_lost_claims(self) -> Update:
+        """A job that is locked has somebody who is doing something with it, and still counts as running."""
+        lost = select(Job.company_id, Job.id).where(Job.kind.in_(self._limited), Job.claimed_until <= NOW)
+        return updating(locked(lost)).values(claimed_until=None).execution_options(synchronize_session=False)
+
+    def _in_turn(self) -> Select[int, int]:
+        """Of limited kinds, the first of those that wait in a company, as many as it has room for."""
+        running = (
+            select(Job.company_id, Job.kind, func.count().label("number"))
+            .where(Job.kind.in_(self._limited), Job.claimed_until.is_not(None))
+            .group_by(Job.company_id, Job.kind)
+            .subquery()
         )
-        async with self._database.working() as session:
-            rows = (await session.execute(statement)).all()
-        return [Claim(row.company_id, row.id, JobKind(row.kind), row.subject_id, row.attempt) for row in rows]
+        turn = func.row_number().over(partition_by=(Job.company_id, Job.kind), order_by=(Job.due_at, Job.id))
+        waiting = (
+            select(Job.id, Job.kind, (turn + func.coalesce(running.c.number, 0)).label("place"))
+            .outerjoin(running, and_(running.c.company_id == Job.company_id, running.c.kind == Job.kind))
+            .where(*due(self._limited), Job.claimed_until.is_(None))
+            .subquery()
+        )
+        limit = case({kind.value: literal(number) for kind, number in self._limits.items()}, value=waiting.c.kind)
+        may_run = select(waiting.c.id).where(waiting.c.place <= limit)
+        return select(Job.company_id, Job.id).where(or_(and_(*due(self._unlimited)), Job.id.in_(may_run)))
+
+    def _claiming(self, taken: Select[int, int]) -> Update:
+        statement = updating(locked(taken)).values(attempt=Job.attempt + 1, claimed_until=NOW + self._lease)
+        return statement.returning(
+            Job.company_id, Job.id, Job.kind, Job.subject_id, Job.attempt, Job.failures
+        ).execution_options(synchronize_session=False)
 
     async def renew(self, claim: Claim) -> bool:
         """Holds the job for another lease from now on; False if somebody else has claimed it, or it is over."""
-        renewed = update(Job).where(*held(claim)).values(claimed_until=func.now() + self._lease)
+        renewed = update(Job).where(*held(claim)).values(claimed_until=NOW + self._lease)
         async with self._database.writing(claim.company_id) as session:
             return await changed(session, renewed)
 
@@ -81,18 +146,49 @@ class Queue:
             if not await changed(session, delete(Job).where(*held(claim))):
                 return False
             await write(session)
+            if claim.kind in self._limits:
+                await wake_workers(session)
             return True
 
-    async def put_back(self, claim: Claim, pause: float) -> None:
-        """Lets the job be claimed again `pause` seconds from now; does nothing if the claim was lost."""
-        due_at = func.now() + timedelta(seconds=pause)
-        released = update(Job).where(*held(claim)).values(claimed_until=None, due_at=due_at)
+    async def put_back(self, claim: Claim, pause: float, *, failed: bool) -> bool:
+        """Lets the job be claimed again after `pause` seconds, or at once and in the turn that it had for 0.
+
+        `failed`: whether the attempt counts as a failure. False, and nothing is done, if the claim was lost.
+        """
+        released = update(Job).where(*held(claim)).values(claimed_until=None, failures=Job.failures + int(failed))
+        if pause:
+            released = released.values(due_at=NOW + timedelta(seconds=pause))
         async with self._database.writing(claim.company_id) as session:
-            await changed(session, released)
+            if not await changed(session, released):
+                return False
+            if not pause or claim.kind in self._limits:
+                await wake_workers(session)
+            return True
+
+
+def due(kinds: Collection[JobKind]) -> list[ColumnElement[bool]]:
+    return [Job.kind.in_(kinds), Job.due_at <= NOW, or_(Job.claimed_until.is_(None), Job.claimed_until <= NOW)]
+
+
+def locked(jobs: Select[int, int]) -> CTE:
+    """Those of the jobs, by company and id, that nobody else is changing."""
+    # Materialised, or the planner might look for rows to lock once for each row that it joins.
+    chosen = jobs.with_for_update(skip_locked=True, of=Job).cte("chosen")
+    return chosen.prefix_with("MATERIALIZED", dialect="postgresql")
+
+
+def updating(jobs: CTE) -> Update:
+    return update(Job).where(Job.company_id == jobs.c.company_id, Job.id == jobs.c.id)
 
 
 def held(claim: Claim) -> list[ColumnElement[bool]]:
-    return [Job.company_id == claim.company_id, Job.id == claim.job_id, Job.attempt == claim.attempt]
+    """The job, as long as it is the claim's: not put back, and not claimed by another."""
+    return [
+        Job.company_id == claim.company_id,
+        Job.id == claim.job_id,
+        Job.attempt == claim.attempt,
+        Job.claimed_until.is_not(None),
+    ]
 
 
 async def is_held(session: AsyncSession, claim: Claim) -> bool:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Null, func, null, select, update
+from sqlalchemy import ColumnElement, Null, case, func, literal, null, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jobs.faults import through_outages
@@ -22,8 +22,6 @@ from store.models import TestDelivery, TestDeliveryStatus
 from store.sql_types import AnyRow
 
 LONGEST_REPLY = 500
-# Of a job; those before ended by faults of ours, before anything was handed over.
-LAST_ATTEMPT = 5
 GIVEN_UP = Answer(Outcome.REFUSED, "Given up after a fault of the gateway; nothing was handed over.")
 STOPPED = Answer(Outcome.UNCERTAIN, "The worker stopped while the mail was being handed over: it may have gone out.")
 
@@ -43,10 +41,13 @@ class MailTester:
             return nothing
         if row.handing_over_at is not None:
             return recording(claim, STOPPED)
-        if claim.attempt >= LAST_ATTEMPT:
-            return recording(claim, GIVEN_UP)
         answer = await self._hand_over(claim, Mail(row.sender, row.email, row.message))
         return nothing if answer is None else recording(claim, answer)
+
+    def given_up(self, claim: Claim, error: BaseException) -> Write:
+        """The delivery failed by faults of ours; whether anything was handed over is what its row says."""
+        begun = TestDelivery.handing_over_at.is_not(None)
+        return ending(claim, TestDeliveryStatus.FAILED, case((begun, STOPPED.reply), else_=GIVEN_UP.reply))
 
     async def _waiting(self, claim: Claim) -> AnyRow | None:
         """None: the delivery is over, or gone with its user."""
@@ -92,10 +93,14 @@ def queued(claim: Claim) -> tuple[ColumnElement[bool], ...]:
 
 def recording(claim: Claim, answer: Answer) -> Write:
     status = TestDeliveryStatus.SENT if answer.outcome is Outcome.TAKEN else TestDeliveryStatus.FAILED
+    return ending(claim, status, literal(readable(answer.reply)))
+
+
+def ending(claim: Claim, status: TestDeliveryStatus, reply: ColumnElement[str]) -> Write:
     statement = (
         update(TestDelivery)
         .where(*queued(claim))
-        .values(status=status, reply=readable(answer.reply), finished_at=func.now())
+        .values(status=status, reply=reply, finished_at=func.now())
         .execution_options(synchronize_session=False)
     )
 

@@ -3,71 +3,114 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from jobs.faults import FIRST_PAUSE, about, log, report, through_outages
-from jobs.housekeeping import sweep
-from jobs.listening import listening
-from jobs.queue import Claim, Queue, Write, nothing
+from jobs.queue import Claim, Queue, Write
 from store.database import Database
 from store.jobs import CHANNEL
 from store.models import JobKind
+from store.signals import listening
 
-Handler = Callable[[Claim], Awaitable[Write]]
-"""Does a job and returns what to record of it. Cancelled when the claim is lost, or at the end of the grace time."""
+# So long after the grace time the jobs that were cut off may take to end, and to be handed back.
+HAND_BACK_SECONDS = 1.5
+
+
+Chore = Callable[[], Awaitable[None]]
+
+
+class Handler(Protocol):
+    """Does the jobs of one kind."""
+
+    async def __call__(self, claim: Claim) -> Write:
+        """Does a job and returns what to record of it.
+
+        Cancelled when the claim is lost, and when the worker must end; the job is then claimed again later.
+        """
+
+    def given_up(self, claim: Claim, error: BaseException) -> Write:
+        """What to record when there is no further attempt, because of the error."""
+
+
+@dataclass(frozen=True)
+class Duty:
+    """A kind of job that a worker does.
+
+    `at_once`: a worker that is asked to stop hands such a job back at once, as the next can go on with it; others
+    have the grace time to end. `per_company`: how many run at a time in one company, over all workers.
+    """
+
+    handler: Handler
+    at_once: bool = False
+    per_company: int | None = None
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How a worker spends its time; all in seconds but for `attempts`.
+    """How a worker spends its time; all in seconds but for `attempts` and `claims`.
 
     `lease`: how long a job is held without a sign of life. `poll`: how often is looked for jobs that no signal told
-    of. `grace`: how long running jobs may take after `stop`. `sweep`: how often is tidied up. `retry`: the pause after
-    the first attempt that raised, doubled by each further one, and `attempts`, how many there are. `reconnect`: the
-    longest pause before listening is tried again.
+    of; a job of a worker that was killed runs again after both. `grace`: how long running jobs may take after `stop`.
+    `sweep`: how often is tidied up. `retry`: the pause after the first attempt that failed, doubled by each further
+    one, and `attempts`, how many may fail. `claims`: how often a job is begun at most, as one that ends its workers
+    never fails. `reconnect`: the longest pause before listening is tried again.
     """
 
-    lease: float = 60
-    poll: float = 5
+    lease: float = 10
+    poll: float = 2
     grace: float = 8
-    sweep: float = 300
-    retry: float = 30
+    sweep: float = 60
+    retry: float = 5
     attempts: int = 5
+    claims: int = 100
     reconnect: float = 30
 
 
+class BegunTooOften(Exception):
+    """A job was claimed again and again, and neither ended nor failed."""
+
+
 class Worker:
-    """Does the jobs of all companies for which there is a handler, until it is stopped or cancelled."""
+    """Does the jobs of all companies that are among its duties, until it is stopped or cancelled."""
 
     def __init__(
-        self, database: Database, handlers: Mapping[JobKind, Handler], *, concurrency: int, pace: Pace | None = None
+        self,
+        database: Database,
+        duties: Mapping[JobKind, Duty],
+        *,
+        concurrency: int,
+        chores: Sequence[Chore] = (),
+        pace: Pace | None = None,
     ) -> None:
+        """`chores`: what is tidied up from time to time, beside the jobs."""
         self._database = database
-        self._handlers = handlers
+        self._duties = duties
         self._concurrency = concurrency
+        self._chores = chores
         self._pace = pace or Pace()
-        self._queue = Queue(database, handlers.keys(), self._pace.lease)
-        self._running: set[asyncio.Task[None]] = set()
+        limits = {kind: duty.per_company for kind, duty in duties.items()}
+        self._queue = Queue(database, limits, self._pace.lease)
+        self._running: dict[asyncio.Task[None], Claim] = {}
         self._wake = asyncio.Event()
         self._stopping = False
 
     def stop(self) -> None:
-        """Takes no new jobs; `run` returns when the running ones are done, or after the grace time."""
+        """Takes no new jobs; `run` returns when the running ones are done or handed back."""
         log.info("worker.stopping", running=len(self._running))
         self._stopping = True
         self._wake.set()
 
     async def run(self) -> None:
-        """Works until `stop`. A job that is cut off stays claimed until its lease is over."""
+        """Works until `stop`. If it is cancelled instead, the running jobs stay claimed until their leases are over."""
         log.info("worker.started", concurrency=self._concurrency)
         helpers = [asyncio.create_task(self._listen()), asyncio.create_task(self._keep_tidy())]
         try:
             while not self._stopping:
                 await self._take_jobs()
-            if self._running:
-                await asyncio.wait(self._running, timeout=self._pace.grace)
+            await self._end_jobs()
         finally:
             await cancelled([*helpers, *self._running])
             log.info("worker.stopped")
@@ -80,12 +123,35 @@ class Worker:
             claimed_at = asyncio.get_running_loop().time()
             for claim in await self._claims(free):
                 task = asyncio.create_task(self._do(claim, claimed_at))
-                self._running.add(task)
+                self._running[task] = claim
                 task.add_done_callback(self._done)
         try:
             await asyncio.wait_for(self._wake.wait(), self._pace.poll)
         except TimeoutError:
             return
+
+    async def _end_jobs(self) -> None:
+        """Hands back what others can go on with, and at the end of the grace time what is not done by then."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + self._pace.grace
+        jobs = dict(self._running)
+        at_once = {task for task, claim in jobs.items() if self._duties[claim.kind].at_once}
+        handing_back = [asyncio.create_task(self._hand_back(task, jobs[task])) for task in at_once]
+        if others := jobs.keys() - at_once:
+            _, late = await asyncio.wait(others, timeout=self._pace.grace)
+            handing_back += [asyncio.create_task(self._hand_back(task, jobs[task])) for task in late]
+        if handing_back:
+            _, lost = await asyncio.wait(handing_back, timeout=end - clock() + HAND_BACK_SECONDS)
+            await cancelled([*lost])
+
+    async def _hand_back(self, task: asyncio.Task[None], claim: Claim) -> None:
+        """Cuts a job off and lets other workers have it; nothing is put back if it has come to its end meanwhile."""
+        await cancelled([task])
+        try:
+            if await self._queue.put_back(claim, 0, failed=False):
+                log.info("job.handed_back", **about(claim))
+        except Exception as error:  # noqa: BLE001 - reported; others have the job when its lease is over
+            report(error, "handing back", claim)
 
     async def _claims(self, most: int) -> list[Claim]:
         try:
@@ -95,7 +161,7 @@ class Worker:
             return []
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+        del self._running[task]
         self._wake.set()
 
     async def _do(self, claim: Claim, claimed_at: float) -> None:
@@ -108,12 +174,14 @@ class Worker:
                 log.warning("job.claim_lost", **about(claim))
                 return
             report(error, "job", claim)
-            await self._try_later(claim)
+            await self._try_later(claim, error)
 
     async def _attempt(self, claim: Claim, limit: asyncio.Timeout) -> None:
+        if claim.attempt > self._pace.claims:
+            raise BegunTooOften
         keeping = asyncio.create_task(self._keep(claim, limit))
         try:
-            write = await self._handlers[claim.kind](claim)
+            write = await self._duties[claim.kind].handler(claim)
         finally:
             await cancelled([keeping])
         if await through_outages(lambda: self._queue.finish(claim, write)):
@@ -133,15 +201,15 @@ class Worker:
                 continue
             limit.reschedule(asked_at + self._pace.lease if ours else asked_at)
 
-    async def _try_later(self, claim: Claim) -> None:
+    async def _try_later(self, claim: Claim, error: Exception) -> None:
         """If this fails as well, the job is tried again when its lease is over."""
         try:
-            if claim.attempt < self._pace.attempts:
-                await self._queue.put_back(claim, self._pace.retry * 2 ** (claim.attempt - 1))
-            elif await self._queue.finish(claim, nothing):
+            if claim.failures + 1 < self._pace.attempts and claim.attempt <= self._pace.claims:
+                await self._queue.put_back(claim, self._pace.retry * 2**claim.failures, failed=True)
+            elif await self._queue.finish(claim, self._duties[claim.kind].handler.given_up(claim, error)):
                 log.error("job.given_up", **about(claim))
-        except Exception as error:  # noqa: BLE001 - reported; see above
-            report(error, "putting back", claim)
+        except Exception as fault:  # noqa: BLE001 - reported; see above
+            report(fault, "putting back", claim)
 
     async def _listen(self) -> None:
         """Wakes the worker at each signal; after a lost connection signals may have been missed, so then as well."""
@@ -161,10 +229,11 @@ class Worker:
 
     async def _keep_tidy(self) -> None:
         while True:
-            try:
-                await sweep(self._database)
-            except Exception as error:  # noqa: BLE001 - reported; it is tried again the next time
-                report(error, "sweeping")
+            for chore in self._chores:
+                try:
+                    await chore()
+                except Exception as error:  # noqa: BLE001 - reported; it is tried again the next time
+                    report(error, "sweeping")
             await asyncio.sleep(self._pace.sweep)
 
 

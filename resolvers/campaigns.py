@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sqlalchemy import ARRAY, Integer, Text, any_
 
-from resolvers import access
 from resolvers.contacts import RELATIONS_PATH
 from resolvers.edges import Filter, Link, Many, One, Paged
 from resolvers.pages import Direction, Sort, SortKind
@@ -12,6 +11,7 @@ from resolvers.people import GROUP, TEAM, USER
 from resolvers.search import containing, like_pattern
 from resolvers.sources import Source
 from resolvers.templates import TEMPLATE
+from store import access
 from store.models import Campaign, CampaignStatus, CampaignTaskUser
 
 CAMPAIGN = Source("Campaign", Campaign, access.campaigns)

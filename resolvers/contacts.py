@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from sqlalchemy import ARRAY, Boolean, Text, any_
 
-from resolvers import access
 from resolvers.edges import CompiledFilter, Filter, Link, Many, One, Paged
 from resolvers.pages import Direction, Sort, SortKind
 from resolvers.people import TEAM, USER
 from resolvers.search import containing, like_pattern
 from resolvers.sources import Source
+from store import access
 from store.filters import condition
 from store.models import (
     Account,

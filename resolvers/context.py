@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,14 +14,16 @@ from resolvers.loaders import Loaders
 from store.database import Database, Reader
 from store.identity import Identity
 from store.models import TokenScope
+from store.signals import Signals
 
 
 @dataclass(frozen=True)
 class Viewer:
-    """The signed-in user, as just read from the database, and what their token lets them do."""
+    """The signed-in user, as just read from the database, and what their token lets them do until it expires."""
 
     identity: Identity
     token_scopes: frozenset[TokenScope]
+    expires_at: datetime
 
     @property
     def company_id(self) -> int:
@@ -34,12 +36,14 @@ class Viewer:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """What a link to a file is made of; the file is gone after `expires_at`."""
+    """What a link to a file is made of; the file is gone after `expires_at`. `key` names its bytes, to nobody else."""
 
     company_id: int
     id: UUID
     name: str
+    content_type: str
     expires_at: datetime
+    key: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -66,11 +70,23 @@ MintPreview = Callable[[StoredPreview], DownloadLink]
 
 
 @dataclass(frozen=True)
+class StreamPace:
+    """When subscriptions read, in seconds.
+
+    `reread`: how long without a signal. `spacing`: the least time between two readings of a list.
+    """
+
+    reread: float = 5
+    spacing: float = 0.25
+
+
+@dataclass(frozen=True)
 class Services:
     """What the whole process shares; everything that reaches outside is here, for tests to choose.
 
     `inert_unsubscribe_url`: what test mails and previews link to; it changes nothing. `domain_suffix`: of the domains
-    that are made of companies' slugs. `test_mails_per_hour`: of one user.
+    that are made of companies' slugs. `test_mails_per_hour`: of one user. `exports_waiting`: how many exports of one
+    company may wait or run at a time. `export_bytes`: how large the files of one company's exports may be together.
     """
 
     database: Database
@@ -80,16 +96,25 @@ class Services:
     inert_unsubscribe_url: str
     domain_suffix: str
     test_mails_per_hour: int
+    exports_waiting: int
+    export_bytes: int
+    signals: Signals
+    stream_pace: StreamPace = StreamPace()
 
 
 @dataclass
 class Context:
-    """One operation's; `selections` keeps what the operation's fields select, by the fields' nodes."""
+    """One operation's; `selections` keeps what the operation's fields select, by the fields' nodes.
+
+    `reauthorise`: reads anew whose operation it is and what they may do, and raises when they may nothing any more;
+    for subscriptions, which outlive what was true when they began.
+    """
 
     viewer: Viewer
     reader: Reader
     request_id: str
     services: Services
+    reauthorise: Callable[[], Awaitable[Viewer]] | None = None
     selections: dict[Hashable, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -103,3 +128,19 @@ class Context:
         """What is read from here on is read anew: a mutation shows what it has made."""
         await self.reader.renew()
         self.load = Loaders(self.reader)
+
+    async def anew(self) -> None:
+        """Begins an event of a subscription: what is read from here on is read anew, by the viewer as they are now."""
+        await self.rest()
+        if self.reauthorise is not None:
+            self.viewer = await self.reauthorise()
+        self.reader = self.services.database.reading(self.viewer.identity.scope)
+        self.load = Loaders(self.reader)
+
+    async def rest(self) -> None:
+        """Ends an event: whatever still reads for it is stopped, and nothing is held until the next."""
+        await self.reader.close()
+
+    async def close(self) -> None:
+        """Ends the operation."""
+        await self.rest()

@@ -32,7 +32,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from resolvers.access import Rule
 from resolvers.global_ids import parse_key
 from resolvers.pages import (
     DEFAULT_PAGE_SIZE,
@@ -45,6 +44,7 @@ from resolvers.pages import (
     invalid_cursor,
 )
 from resolvers.sources import Source, array_of
+from store.access import Rule
 from store.database import Reader
 from store.models import Base
 from store.sql_types import AnyColumn, AnyExpression, AnyRow, AnySelect

@@ -23,3 +23,8 @@ class ClientError(GraphQLError):
     def __init__(self, code: ErrorCode, message: str, **details: object) -> None:
         """`details` stand beside the code in `extensions`."""
         super().__init__(message, extensions={"code": code.value, **details})
+
+
+def not_found(typename: str) -> ClientError:
+    """Absent and not to be seen look the same."""
+    return ClientError(ErrorCode.NOT_FOUND, f"There is no {typename} with this id.")

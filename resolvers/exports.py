@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ARRAY, Integer, Text, and_, any_, func, join
+from datetime import timedelta
 
-from resolvers import access
+from sqlalchemy import ARRAY, Double, Integer, Text, and_, any_, case, cast, func, join
+
 from resolvers.campaigns import CAMPAIGN
 from resolvers.context import Context, DownloadLink, StoredFile
 from resolvers.edges import Filter, One, Paged
@@ -12,8 +13,13 @@ from resolvers.errors import ClientError, ErrorCode
 from resolvers.pages import Direction, Sort, SortKind
 from resolvers.people import USER
 from resolvers.sources import Source
+from store import access
 from store.models import Export, ExportStatus, File, TokenScope
 from store.sql_types import AnyRow
+
+# Workers write a sign of life every few seconds, however slowly the rows come.
+STALLED_AFTER = timedelta(seconds=15)
+IN_HAND = Export.status.in_([ExportStatus.RUNNING, ExportStatus.CANCELING])
 
 EXPORT = Source(
     "Export",
@@ -25,6 +31,20 @@ EXPORT = Source(
         "is_available_for_download": func.coalesce(
             and_(Export.status == ExportStatus.COMPLETED, File.expires_at > func.now()), False
         ),
+        "percent": case(
+            (Export.status == ExportStatus.COMPLETED, 100.0),
+            (
+                Export.rows_total > 0,
+                func.least(100.0, cast(Export.rows_processed, Double()) * 100 / func.nullif(Export.rows_total, 0)),
+            ),
+        ),
+        "seconds_remaining": case(
+            (
+                IN_HAND & (Export.rows_per_second > 0),
+                func.greatest(0.0, (Export.rows_total - Export.rows_processed) / Export.rows_per_second),
+            ),
+        ),
+        "stalled": IN_HAND & (func.coalesce(Export.heartbeat_at, Export.created_at) < func.now() - STALLED_AFTER),
         "file_name": File.name.expression,
         "file_content_type": File.content_type.expression,
         "file_key": File.key.expression,
@@ -69,7 +89,22 @@ EXPORT_FILE = One("Export.file", FILE, key="file_id")
 EXPORT_REGENERATED_FROM = One("Export.regeneratedFrom", EXPORT, key="regenerated_from_id")
 FILE_EXPORT = One("File.export", EXPORT, key="id", child_key="file_id")
 
-DOWNLOAD_COLUMNS = ("company_id", "file_id", "file_name", "file_expires_at", "is_available_for_download")
+DOWNLOAD_COLUMNS = (
+    "company_id",
+    "file_id",
+    "file_name",
+    "file_content_type",
+    "file_expires_at",
+    "file_key",
+    "is_available_for_download",
+)
+
+
+def stored_file(row: AnyRow) -> StoredFile:
+    """The file of an export's row that has one; reads `DOWNLOAD_COLUMNS`."""
+    return StoredFile(
+        row.company_id, row.file_id, row.file_name, row.file_content_type, row.file_expires_at, row.file_key
+    )
 
 
 def download_link(row: AnyRow, context: Context) -> DownloadLink | None:
@@ -78,4 +113,4 @@ def download_link(row: AnyRow, context: Context) -> DownloadLink | None:
         raise ClientError(ErrorCode.FORBIDDEN, "This token may not download exports.")
     if not row.is_available_for_download:
         return None
-    return context.services.mint_link(StoredFile(row.company_id, row.file_id, row.file_name, row.file_expires_at))
+    return context.services.mint_link(stored_file(row))

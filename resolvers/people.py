@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy import ARRAY, Text, any_
 
-from resolvers import access
 from resolvers.edges import Filter, Link, Many, One, Paged
 from resolvers.pages import Sort, SortKind
 from resolvers.search import containing, like_pattern
 from resolvers.sources import Source
+from store import access
 from store.models import Company, Group, Team, TeamMember, User
 
 COMPANY = Source("Company", Company, access.own_company)

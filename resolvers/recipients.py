@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import ARRAY, Text, and_, any_, join
 
-from resolvers import access
 from resolvers.campaigns import CAMPAIGN
 from resolvers.contacts import CONTACT
 from resolvers.edges import Filter, Many, One, Paged
 from resolvers.pages import Direction, Sort, SortKind
 from resolvers.sources import Source
+from store import access
 from store.models import CampaignMessage, DeliveryReport, Recipient
 
 RECIPIENT = Source("Recipient", Recipient, access.recipients, inherited=access.whole_company(Recipient))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from resolvers import access
 from resolvers.edges import One
 from resolvers.sources import Source
 from resolvers.templates import TEMPLATE
+from store import access
 from store.models import CampaignSettings
 
 SETTINGS = Source("CampaignSettings", CampaignSettings, access.whole_company(CampaignSettings), key="company_id")

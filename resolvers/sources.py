@@ -9,9 +9,9 @@ from uuid import UUID
 from sqlalchemy import ARRAY, BigInteger, FromClause, Table, Text, literal_column
 from sqlalchemy.types import TypeEngine
 
-from resolvers.access import Rule
 from resolvers.errors import ClientError
 from resolvers.global_ids import Key, KeyKind, parse
+from store.access import Rule
 from store.models import Base
 from store.sql_types import AnyColumn
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import ARRAY, Boolean, Text, any_
 
-from resolvers import access
 from resolvers.edges import Filter, One, Paged
 from resolvers.pages import Sort, SortKind
 from resolvers.people import COMPANY, GROUP, TEAM, USER
 from resolvers.search import containing, like_pattern
 from resolvers.sources import Source
+from store import access
 from store.models import Template
 
 TEMPLATE = Source("Template", Template, access.templates)

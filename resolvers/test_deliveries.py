@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import ARRAY, Text, any_
 
-from resolvers import access
 from resolvers.campaigns import CAMPAIGN
 from resolvers.edges import Filter, One, Paged
 from resolvers.pages import Direction, Sort, SortKind
 from resolvers.people import USER
 from resolvers.sources import Source
+from store import access
 from store.models import TestDelivery
 
 TEST_DELIVERY = Source("TestDelivery", TestDelivery, access.test_deliveries)

@@ -16,6 +16,7 @@ from schema.mutation import Mutation
 from schema.query import Query
 from schema.registry import OBJECT_TYPES
 from schema.scalars import SCALARS
+from schema.subscription import Subscription
 
 TYPE_MODULES = (campaigns, contacts, exports, people, recipients, settings, templates, test_deliveries)
 
@@ -32,6 +33,7 @@ def build_schema(extensions: Sequence[Callable[[], SchemaExtension]] = ()) -> Sc
     return Schema(
         query=Query,
         mutation=Mutation,
+        subscription=Subscription,
         types=list(OBJECT_TYPES.values()),
         extensions=list(extensions),
         config=StrawberryConfig(scalar_map=SCALARS),

@@ -23,6 +23,39 @@ class ExportError:
     message: str | None = column("error_message", "The reason, for people.")
 
 
+@row_type(export_edges.EXPORT, "How far the writing of an export is, as its worker last told.")
+class ExportProgress:
+    sequence: BigInt = column(
+        "sequence", "Grows with every change of the export: the later of two states has the larger."
+    )
+    rows_processed: int = column("rows_processed", "How many rows are written.")
+    rows_total: int | None = column("rows_total", "How many rows it will have; null until they are counted.")
+    percent: float | None = column("percent", "How much of it is written, from 0 to 100; null until it is known.")
+    rows_per_second: float | None = column("rows_per_second", "How many rows are written in a second, lately.")
+    seconds_remaining: float | None = column("seconds_remaining", "How long it will take at this pace; a guess.")
+    started_at: datetime | None = column("started_at", "When a worker first took it.")
+    heartbeat_at: datetime | None = column("heartbeat_at", "The last sign of life of its worker.")
+    stalled: bool = column(
+        "stalled", "Whether its worker has given no sign of life for 15 seconds; another will go on with it."
+    )
+
+
+def name_of(root: strawberry.Parent[dict[str, str]]) -> str:
+    return root["name"]
+
+
+def header_of(root: strawberry.Parent[dict[str, str]]) -> str:
+    return root["header"]
+
+
+@strawberry.type(description="A column of an export.")
+class ExportColumn:
+    name: str = strawberry.field(
+        resolver=name_of, description="Its name, for `columns` and as the key of a line of JSONL."
+    )
+    header: str = strawberry.field(resolver=header_of, description="What stands above it in CSV and XLSX.")
+
+
 @strawberry.type(description="A link to a file. Whoever has it can download the file, so keep it as a secret.")
 class DownloadUrl:
     url: URL = strawberry.field(description="Where the file is; made anew each time that it is asked for.")
@@ -40,6 +73,9 @@ class Export(Node):
     exported_at: datetime | None = column("exported_at", "When the file was complete.")
     rows_total: int | None = column("rows_total", "How many rows it will have; null until they are counted.")
     rows_processed: int = column("rows_processed", "How many rows are written.")
+    progress: ExportProgress = grouped("How far it is, and how fast it goes.")
+    columns: list[ExportColumn] | None = column("columns", "What each row has; null until a worker has taken it.")
+    as_of: datetime | None = column("as_of", "What was made after this time is not in it.")
     bytes: BigInt | None = column("bytes", "The size of the file.")
     sha256: str | None = column("sha256", "The SHA-256 of the file, in hexadecimal.")
     is_available_for_download: bool = column(

@@ -21,7 +21,7 @@ from resolvers import edges
 from resolvers.audiences import read_condition
 from resolvers.context import Context
 from resolvers.edges import Edge, Many, One, Paged
-from resolvers.errors import ClientError, ErrorCode
+from resolvers.errors import not_found
 from resolvers.pages import PageArguments, RequestedPage, page_arguments
 from schema.connections import Connection
 from schema.filters import ContactSelection, filter_given
@@ -214,19 +214,8 @@ class PagePlan(EdgePlan):
             requested,
             self.edge.order if order is None else order.field.value,
             self.edge.direction if order is None else order.direction,
-            (*self._filters(arguments.get("filter")), *(() if where is None else (("where", where),))),
+            (*filters_given(self.edge, arguments.get("filter")), *(() if where is None else (("where", where),))),
             self.edge.page_size,
-        )
-
-    def _filters(self, given: object) -> tuple[tuple[str, object], ...]:
-        """The filters that were given (null counts as not given), prepared for the statement."""
-        if given is None:
-            return ()
-        values = ((name, known, getattr(given, name, None)) for name, known in self.edge.filters.items())
-        return tuple(
-            (name, known.prepare(tuple(value) if isinstance(value, list) else value))
-            for name, known, value in values
-            if isinstance(known, edges.Filter) and value is not None and value is not UNSET
         )
 
 
@@ -253,16 +242,24 @@ class NamedPlan(EdgePlan):
         return found
 
 
+def filters_given(edge: Paged, given: object) -> tuple[tuple[str, object], ...]:
+    """The filters of a list that a client gave (null counts as not given), prepared for the statement."""
+    if given is None:
+        return ()
+    values = ((name, known, getattr(given, name, None)) for name, known in edge.filters.items())
+    return tuple(
+        (name, known.prepare(tuple(value) if isinstance(value, list) else value))
+        for name, known, value in values
+        if isinstance(known, edges.Filter) and value is not None and value is not UNSET
+    )
+
+
 async def each_selected(info: ContextInfo, edge: One, keys: Iterable[object]) -> list[object]:
     """The rows of these keys with what the field selects of them, in their order; those not to be seen left out."""
     raw = raw_info(info)
     columns = selected_columns(raw, named_object(raw.return_type), raw.field_nodes)
     found = await asyncio.gather(*(info.context.load.one(edge, columns, key) for key in keys))
     return [row for row in found if row is not None]
-
-
-def not_found(typename: str) -> ClientError:
-    return ClientError(ErrorCode.NOT_FOUND, f"There is no {typename} with this id.")
 
 
 def raw_info(info: ContextInfo) -> ResolveInfo:

@@ -10,17 +10,17 @@ import strawberry
 from resolvers.changes import campaigns, previews, settings, templates, test_mails
 from resolvers.changes.campaign_life import CampaignAction, scope_needed
 from resolvers.changes.campaign_rules import LONGEST_CONTENT, LONGEST_SUBJECT
-from resolvers.changes.idempotency import LONGEST_KEY
-from resolvers.changes.outcomes import Outcome, carried_out
+from resolvers.changes.outcomes import carried_out
 from resolvers.changes.test_mails import MOST_ADDRESSES
 from schema import payloads
 from schema.campaign_inputs import CampaignInput, UpdateCampaignInput, campaign_given
+from schema.export_mutations import ExportMutations
 from schema.fields import ContextInfo
+from schema.mutation_fields import Key, looking, mutation, sending, writing
 from schema.scalars import Moment
 from schema.settings import REMOVAL
 from schema.settings_inputs import CampaignSettingsInput, settings_given
 from schema.template_inputs import TemplateInput, UpdateTemplateInput, template_given
-from store.models import TokenScope
 
 SUBJECT_LENGTH = f"at most {LONGEST_SUBJECT} characters"
 CONTENT_LENGTH = f"at most {LONGEST_CONTENT:,} characters"
@@ -29,13 +29,6 @@ TemplateId = Annotated[strawberry.ID, strawberry.argument(description="The templ
 ContactId = Annotated[
     strawberry.ID | None,
     strawberry.argument(description="The contact whose values fill in the merge fields; your own if absent."),
-]
-Key = Annotated[
-    str | None,
-    strawberry.argument(
-        description="A text of your choice that names this request: however often it is sent within 24 hours, it is "
-        f"carried out once; the answer shows what it made, if that is still there. At most {LONGEST_KEY} characters."
-    ),
 ]
 Version = Annotated[
     int | None,
@@ -70,19 +63,6 @@ class PreviewedCampaign:
 
 
 Previewed = Annotated[PreviewedCampaign, strawberry.argument(description="The campaign.")]
-
-
-# Resolvers answer an `Outcome`, which the fields of the payloads read: hence Any.
-async def writing(info: ContextInfo, change: Callable[[], Awaitable[Outcome]]) -> Any:
-    return await carried_out(info.context, TokenScope.WRITE, change)
-
-
-async def looking(info: ContextInfo, change: Callable[[], Awaitable[Outcome]]) -> Any:
-    return await carried_out(info.context, TokenScope.READ, change)
-
-
-async def sending(info: ContextInfo, change: Callable[[], Awaitable[Outcome]]) -> Any:
-    return await carried_out(info.context, TokenScope.SEND, change)
 
 
 async def create_campaign(
@@ -218,16 +198,11 @@ async def update_campaign_settings(info: ContextInfo, input: SettingsChanges) ->
     return await writing(info, lambda: settings.update_settings(info.context, given))
 
 
-def mutation(resolver: Callable[..., Awaitable[Any]], description: str, deprecated: str | None = None) -> Any:
-    """A root field: Strawberry reads its arguments off the resolver. Any: what stands in the class is not called."""
-    return strawberry.mutation(resolver=resolver, description=description, deprecation_reason=deprecated)
-
-
 @strawberry.type(
     description="Everything that can be changed. Each answers what it made and `userErrors`: what is wrong with what "
     "you gave, all of it at once. Nothing is changed unless `userErrors` is empty."
 )
-class Mutation:
+class Mutation(ExportMutations):
     create_campaign: payloads.CreateCampaignPayload | None = mutation(
         create_campaign, "Makes a campaign of yours. It is PENDING when it is approved and has a time, else a DRAFT."
     )

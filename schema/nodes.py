@@ -12,10 +12,10 @@ from graphql import GraphQLAbstractType, GraphQLError, GraphQLObjectType
 
 from resolvers import global_ids
 from resolvers.edges import One
-from resolvers.errors import ClientError, ErrorCode
+from resolvers.errors import ClientError, ErrorCode, not_found
 from resolvers.pages import MAX_PAGE_SIZE
 from resolvers.sources import TYPENAME, Source
-from schema.fields import ContextInfo, computed, not_found, raw_info
+from schema.fields import ContextInfo, computed, raw_info
 from schema.registry import SOURCES
 from schema.selection import ResolveInfo, selected_columns
 from store.sql_types import AnyRow

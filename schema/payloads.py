@@ -15,6 +15,7 @@ from resolvers.changes import outcomes, user_errors
 from resolvers.changes.outcomes import Outcome
 from resolvers.changes.user_errors import UserErrorCode
 from resolvers.edges import One
+from resolvers.exports import EXPORT
 from resolvers.settings import SETTINGS
 from resolvers.templates import TEMPLATE
 from resolvers.test_deliveries import TEST_DELIVERY
@@ -27,6 +28,7 @@ from schema.test_deliveries import TestDelivery
 PAYLOAD_CAMPAIGN = One("CampaignPayload.campaign", CAMPAIGN, key="key")
 PAYLOAD_TEMPLATE = One("TemplatePayload.template", TEMPLATE, key="key")
 PAYLOAD_SETTINGS = One("UpdateCampaignSettingsPayload.campaignSettings", SETTINGS, key="key")
+PAYLOAD_EXPORT = One("ExportPayload.export", EXPORT, key="key")
 PAYLOAD_TEST_DELIVERY = One("TestEmailPayload.testDeliveries", TEST_DELIVERY, key="key")
 
 
@@ -41,7 +43,7 @@ class UserError:
     field: list[str] = strawberry.field(
         resolver=path_of,
         description="Where the value stands among the arguments, such as `input`, `task`, `endAt`; places in lists are "
-        "numbers, from 0. `id` is the row itself; what `campaign` begins stands in the campaign as it is stored.",
+        "numbers, from 0. `id` is the row itself; what `campaign` or `export` begins stands in it as it is stored.",
     )
 
 
@@ -239,3 +241,48 @@ class PreviewCampaignPayload(PreviewPayload):
 @strawberry.type(description="What came of previewTemplate.")
 class PreviewTemplatePayload(PreviewPayload):
     pass
+
+
+@strawberry.type
+@annotate
+class ExportPayload(Payload):
+    """What the payloads of mutations of one export have."""
+
+    export = to_one(PAYLOAD_EXPORT, "The export as it is now; null when nothing was made or changed.", nullable=True)
+
+
+@strawberry.type(description="What came of exportContacts.")
+class ExportContactsPayload(ExportPayload):
+    pass
+
+
+@strawberry.type(description="What came of exportDeliveryReports.")
+class ExportDeliveryReportsPayload(ExportPayload):
+    pass
+
+
+@strawberry.type(description="What came of exportCampaignRecipients.")
+class ExportCampaignRecipientsPayload(ExportPayload):
+    pass
+
+
+@strawberry.type(description="What came of exportMailing.")
+class ExportMailingPayload(ExportPayload):
+    pass
+
+
+@strawberry.type(description="What came of regenerateExport.")
+class RegenerateExportPayload(ExportPayload):
+    pass
+
+
+@strawberry.type(description="What came of cancelExport.")
+class CancelExportPayload(ExportPayload):
+    pass
+
+
+@strawberry.type(description="What came of deleteExport.")
+class DeleteExportPayload(Payload):
+    deleted_export_id: strawberry.ID | None = strawberry.field(
+        resolver=deleted("Export"), description="The global id of what is no longer there; null when it still is."
+    )

@@ -15,14 +15,17 @@ from resolvers import templates as template_edges
 from resolvers import test_deliveries as delivery_edges
 from resolvers.context import Viewer as SignedIn
 from resolvers.edges import One
+from resolvers.export_columns import find_export_columns
 from schema import inputs
+from schema.exports import ExportColumn
 from schema.fields import ContextInfo, connection, named, to_one
 from schema.nodes import Node, load_node, load_nodes
 from schema.registry import annotate
-from store.models import TokenScope
+from store.models import ExportKind, TokenScope
 
 NodeId = Annotated[strawberry.ID, strawberry.argument(description="A global id, as an object's `id` has it.")]
 NodeIds = Annotated[list[strawberry.ID], strawberry.argument(description="Global ids, of any types; at most 100.")]
+Kind = Annotated[ExportKind, strawberry.argument(description="What the export is to hold.")]
 CAMPAIGN_BY_ID = One("Query.campaign", campaign_edges.CAMPAIGN, key="id")
 USER_BY_ID = One("Query.user", people_edges.USER, key="id")
 TEMPLATE_BY_ID = One("Query.template", template_edges.TEMPLATE, key="id")
@@ -57,6 +60,10 @@ async def find_node(info: ContextInfo, id: NodeId) -> Any:
 
 async def find_nodes(info: ContextInfo, ids: NodeIds) -> Any:
     return await load_nodes(info, ids)
+
+
+async def export_columns(info: ContextInfo, kind: Kind) -> Any:
+    return await find_export_columns(info.context, kind)
 
 
 @strawberry.type(description="Everything that can be read. What you may not see is as if it were not there.")
@@ -112,6 +119,11 @@ class Query:
         "The exports of the company, the newest first.",
         inputs.ExportOrder,
         inputs.ExportFilter,
+    )
+    export_columns: list[ExportColumn] = strawberry.field(
+        resolver=export_columns,
+        description="The columns that an export of this kind may have, in the order that it has them unless you choose "
+        "others.",
     )
     test_delivery = named(TEST_DELIVERY_BY_ID, "One test mail.")
     test_deliveries = connection(

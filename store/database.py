@@ -68,6 +68,13 @@ class Reader:
 
     async def rows(self, statement: Executable, parameters: Parameters) -> Sequence[AnyRow]:
         """The rows of a statement; the viewer's parameters are added to the given ones."""
+        async with self.lent() as connection:
+            result = await connection.execute(statement, {**parameters, **self._parameters})
+            return result.all()
+
+    @asynccontextmanager
+    async def lent(self) -> AsyncIterator[AsyncConnection]:
+        """The connection, to read by other means; meanwhile the statements of other fields wait."""
         async with self._turn:
             if self._over:
                 raise RuntimeError("The operation that this statement belongs to is over.")
@@ -75,8 +82,7 @@ class Reader:
             try:
                 if self._connection is None:
                     self._connection = await self._open()
-                result = await self._connection.execute(statement, {**parameters, **self._parameters})
-                return result.all()
+                yield self._connection
             except (DBAPIError, TimeoutError):
                 # PostgreSQL refuses all that follows in this transaction; the other fields get a new one.
                 self._connection = None
@@ -103,6 +109,10 @@ class Reader:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends the operation; doing it again changes nothing."""
         self._over = True
         if self._running is not None:
             self._running.cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import delete, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from store.models import Job, JobKind
@@ -15,5 +15,22 @@ CHANNEL = "jobs"
 async def enqueue(session: AsyncSession, company_id: int, kind: JobKind, subject_id: UUID) -> None:
     """Leaves a job about a row of the company; workers hear of it when, and only if, the transaction commits."""
     await session.execute(insert(Job).values(company_id=company_id, kind=kind, subject_id=subject_id))
+    await wake_workers(session)
+
+
+async def wake_workers(session: AsyncSession) -> None:
+    """Has the workers look for jobs when, and only if, the transaction commits."""
     # The channel is the same for all companies, so the signal says nothing but that there is something to do.
     await session.execute(select(func.pg_notify(CHANNEL, "")))
+
+
+async def withdraw(session: AsyncSession, company_id: int, kind: JobKind, subject_id: UUID) -> None:
+    """Takes the jobs about a row back, but for those that a worker has or is about to have: it never waits for one."""
+    free = select(Job.id).where(
+        Job.company_id == company_id,
+        Job.kind == kind,
+        Job.subject_id == subject_id,
+        or_(Job.claimed_until.is_(None), Job.claimed_until <= func.now()),
+    )
+    found = (await session.scalars(free.with_for_update(skip_locked=True))).all()
+    await session.execute(delete(Job).where(Job.company_id == company_id, Job.id.in_(found)))

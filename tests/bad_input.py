@@ -50,8 +50,13 @@ ID_TYPES = {
     "distributeUserIds": "User",
     "relationsPathId": "RelationsPath",
     "contactId": "Contact",
+    "contactIds": "Contact",
+    "listIds": "ContactList",
+    "campaignId": "Campaign",
 }
-BY_UUID = ("Campaign", "Contact", "RelationsPath")
+BY_UUID = ("Campaign", "Contact", "Export", "RelationsPath")
+# Of what may be so many, one more is too many.
+LONGEST_LISTS = {"contactIds": 10_000}
 WRONG_TYPES: Mapping[str, object] = {
     "a text": "x",
     "a whole number": 7,
@@ -91,7 +96,8 @@ class Place:
     def id_type(self) -> str:
         """The type whose ids belong here."""
         name = next(step for step in reversed(self.path) if isinstance(step, str))
-        return ID_TYPES.get(name) or ("Template" if "Template" in self.mutation else "Campaign")
+        of_mutation = (typename for typename in ("Template", "Export") if typename in self.mutation)
+        return ID_TYPES.get(name) or next(of_mutation, "Campaign")
 
     def filled(self, calls: Calls, value: object) -> dict[str, Any]:
         """The valid arguments, with a key of their own, and with this value in its place, or without any."""
@@ -99,8 +105,8 @@ class Place:
         if "idempotencyKey" in MUTATIONS.types(self.mutation):
             # Of what is refused the key must not stay either.
             arguments["idempotencyKey"] = uuid4().hex
-        if self.path[:2] == ("source", "id"):
-            arguments["source"] = {}
+        if self.path[:2] == ("scope", "period"):
+            arguments["scope"] = {"period": calls.choices()["period"]}
         put(arguments, MUTATIONS.types(self.mutation), self.path, value)
         return arguments
 
@@ -125,10 +131,15 @@ def put(given: dict[str, Any], types: Mapping[str, GraphQLInputType], path: tupl
     else:
         below = given.setdefault(name, {})
     assert isinstance(type_, GraphQLInputObjectType)
-    if type_.is_one_of:
+    if is_one_of(type_):
         for other in [other for other in below if other != rest[0]]:
             del below[other]
     put(below, {name: field.type for name, field in type_.fields.items()}, tuple(rest), value)
+
+
+def is_one_of(type_: GraphQLInputObjectType) -> bool:
+    """Whether exactly one member is to be given; graphql-core is not told by Strawberry."""
+    return bool(type_.extensions["strawberry-definition"].is_one_of)
 
 
 def places(mutation: str) -> Iterator[Place]:
@@ -229,12 +240,11 @@ class Cases:
                 yield self.in_document(place, name, Raw(text))
         if place.kind == "enum":
             yield self.in_document(place, "a text in quotes", Raw('"EMAIL"'))
-        yield from self.of_choice(place)
 
     def of_choice(self, place: Place) -> Iterator[Case]:
-        """Of an input of which exactly one member is to be given."""
+        """Of an input of which exactly one member is to be given: Strawberry finds the first of them alone."""
         type_ = get_nullable_type(place.type)
-        if isinstance(type_, GraphQLInputObjectType) and type_.is_one_of:
+        if isinstance(type_, GraphQLInputObjectType) and is_one_of(type_):
             first, second, *_ = type_.fields
             two = {name: self._calls.choices()[name] for name in (first, second)}
             yield from self.both(place, "no member", {})
@@ -292,7 +302,8 @@ class Cases:
     def lists(self, place: Place) -> Iterator[Case]:
         (valid,) = self._calls.choices()[str(place.path[-1])]
         yield self.with_variables(place, "an empty list", [], refused=False)
-        yield self.with_variables(place, "10,000 entries", [valid] * 10_000)
+        most = LONGEST_LISTS.get(str(place.path[-1]), 9_999)
+        yield self.with_variables(place, f"{most + 1:,} entries", [valid] * (most + 1))
         yield self.with_variables(place, "a list in a list", [[valid]])
         yield self.with_variables(place, "null in a list", [None])
 

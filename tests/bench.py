@@ -107,7 +107,12 @@ async def running_bench(url: str, acme: TestCompany, globex: TestCompany) -> Asy
     """Over a database with the small world, to which the rows of the valid calls are added."""
     async with owner_transaction(url) as connection:
         calls, foreign = [await add_calls(connection, who, slug) for who, slug in ((acme, "acme"), (globex, "globex"))]
-    limits: dict[str, Any] = {"max_query_tokens": 100_000, "test_mails_per_hour": 10_000, "database_pool_size": AT_ONCE}
+    limits: dict[str, Any] = {
+        "max_query_tokens": 100_000,
+        "test_mails_per_hour": 10_000,
+        "exports_waiting_per_company": 10_000,
+        "database_pool_size": AT_ONCE,
+    }
     async with running_gateway(url, **limits) as gateway, witness(url) as watch:
         yield Bench(gateway, watch, acme, calls, foreign)
 

@@ -12,12 +12,15 @@ from typing import Any
 
 import anyio
 import httpx
-import uvicorn
 from sqlalchemy import event
+from starlette.applications import Starlette
 
 from gateway.app import Deployment, build_app
 from gateway.cli import listening_socket
+from gateway.server import Server, server_of
 from gateway.settings import Settings
+from gateway.streams.outbox import Patience
+from gateway.streams.shared import SharedStreams
 from store.database import Database
 from tests.build import NOW
 
@@ -45,12 +48,14 @@ class Answer:
 
 
 class Gateway:
-    """A running gateway; `files` is the folder that its files are in."""
+    """A running gateway; `files` is the folder that its files are in, `streams` are the subscriptions that it runs."""
 
-    def __init__(self, http: httpx.AsyncClient, database: Database, files: Path) -> None:
+    def __init__(self, http: httpx.AsyncClient, server: Server, app: Starlette, files: Path) -> None:
         self.http = http
+        self.server = server
         self.files = files
-        self._database = database
+        self.streams: SharedStreams = app.state.shared_streams
+        self._database: Database = app.state.database
 
     async def ask(
         self, query: str, token: str | None, variables: Mapping[str, object] | None = None, **more: object
@@ -80,7 +85,12 @@ class Gateway:
 
 @asynccontextmanager
 async def running_gateway(
-    url: str, *, now: Callable[[], datetime] = lambda: NOW, worker: bool = False, **settings: Any
+    url: str,
+    *,
+    now: Callable[[], datetime] = lambda: NOW,
+    worker: bool = False,
+    patience: Patience | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Gateway]:
     """The gateway on a free port of this machine, over the database at `url`, by default at `NOW`.
 
@@ -89,14 +99,15 @@ async def running_gateway(
     chosen = Settings(**{"port": 0, "database_pool_size": 3, "log_level": "ERROR", **settings})
     with listening_socket(chosen) as listener, tempfile.TemporaryDirectory(prefix="mcg-files-") as folder:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        deployment = Deployment(url, chosen.public_url or address, Path(folder), DOWNLOAD_SECRET, worker=worker)
-        app = build_app(chosen, deployment, now)
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+        places = Path(folder) / "files", Path(folder) / "spool"
+        deployment = Deployment(url, chosen.public_url or address, *places, DOWNLOAD_SECRET, worker=worker)
+        app = build_app(chosen, deployment, now, patience)
+        server = server_of(app, chosen, patience)
         async with anyio.create_task_group() as tasks, httpx.AsyncClient(base_url=address, timeout=30) as http:
             tasks.start_soon(server.serve, [listener])
             while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
                 await anyio.sleep(0.001)
             try:
-                yield Gateway(http, app.state.database, deployment.files)
+                yield Gateway(http, server, app, deployment.files)
             finally:
                 server.should_exit = True

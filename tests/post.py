@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from jobs.test_mails import MailTester
 from jobs.transport import Transport
-from jobs.worker import Handler, Pace, Worker, running
+from jobs.worker import Duty, Handler, Pace, Worker, running
 from store.database import Database
 from store.jobs import enqueue
 from store.models import JobKind, TestDelivery
@@ -40,9 +40,9 @@ class Post:
             await enqueue(session, self.company_id, JobKind.TEST_MAIL, id)
         return id
 
-    async def leave_job(self, subject_id: UUID) -> None:
+    async def leave_job(self, subject_id: UUID, kind: JobKind = JobKind.TEST_MAIL) -> None:
         async with self.database.writing(self.company_id) as session:
-            await enqueue(session, self.company_id, JobKind.TEST_MAIL, subject_id)
+            await enqueue(session, self.company_id, kind, subject_id)
 
     async def value(self, sql: str, **parameters: object) -> object:
         """One value of whichever company."""
@@ -96,13 +96,16 @@ async def post_of(url: str, company: TestCompany) -> AsyncIterator[Post]:
 
 @asynccontextmanager
 async def at_work(
-    url: str, handler: Handler | Transport, *, pace: Pace = NO_POLL, concurrency: int = 4
+    url: str, doing: Handler | Transport | Mapping[JobKind, Duty], *, pace: Pace = NO_POLL, concurrency: int = 4
 ) -> AsyncIterator[Worker]:
     """A worker with a pool of its own; of a transport it makes one that sends test mails, with short pauses."""
     database = Database(url, pool_size=3)
-    doing = handler if callable(handler) else MailTester(database, handler, pauses=(0.01, 0.01))
-    handlers: Mapping[JobKind, Handler] = {JobKind.TEST_MAIL: doing}
-    worker = Worker(database, handlers, concurrency=concurrency, pace=pace)
+    if isinstance(doing, Mapping):
+        duties = doing
+    else:
+        handler = doing if callable(doing) else MailTester(database, doing, pauses=(0.01, 0.01))
+        duties = {JobKind.TEST_MAIL: Duty(handler)}
+    worker = Worker(database, duties, concurrency=concurrency, pace=pace)
     try:
         async with running(worker):
             yield worker

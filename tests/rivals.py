@@ -79,6 +79,9 @@ async def crowd_in(url: str, acme: TestCompany, globex: TestCompany) -> Crowd:
         await build.add(Template, company_id=acme.id, user_id=acme.admin, type="LETTER", title="Letter", **margins)
         # An expired export has no other text that could be marked.
         await connection.execute(update(Export).values(parameters={"search": "Ada"}))
+        # Of acme's alone: marked, the names in it would not be found.
+        columns = [{"name": "id", "header": "Id"}]
+        await connection.execute(update(Export).where(Export.company_id == acme.id).values(columns=columns))
         await mark(connection, globex.id)
         await add_twin(build, connection, acme.id)
         own, foreign = await keys_of(connection, acme.id), await keys_of(connection, globex.id)

@@ -25,7 +25,7 @@ DATABASE = "bad_input_of_tests"
 PLACES = [place for mutation in MUTATIONS.fields for place in places(mutation)]
 # One place for each coordinate: what the schema refuses it refuses wherever an input stands.
 COORDINATES = list({place.coordinate: place for place in reversed(PLACES)}.values())
-FILTERING = {"createCampaign", "updateCampaign", "sendTestEmail", "previewCampaign"}
+FILTERING = {"createCampaign", "updateCampaign", "sendTestEmail", "previewCampaign", "exportMailing"}
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,19 @@ async def test_moments_that_are_no_texts(bench: Bench) -> None:
     assert await unnoticed(bench, cases) == []
 
 
+async def test_choices(bench: Bench) -> None:
+    """Where exactly one member is to be given none, two, or one that is null are refused."""
+    cases = [case for place in COORDINATES for case in bench.cases.of_choice(place)]
+    assert {str(get_named_type(case.place.type)) for case in cases} == {
+        "ContactCondition",
+        "ContactSelection",
+        "ContactsScope",
+        "DeliveryReportsScope",
+        "PreviewedCampaign",
+    }
+    assert await bench.all_complaints(cases) == {}
+
+
 async def test_what_cannot_be_spelled(bench: Bench) -> None:
     """Lone surrogates, NaN and the like are refused before anything is executed, wherever they stand."""
     cases = [case for place in COORDINATES for case in bench.cases.of_spelling(place)]
@@ -165,7 +178,8 @@ async def test_absent_and_foreign_ids(bench: Bench, place: Place) -> None:
         if is_looked_at(place):
             assert answer == answers[0]
             (error,) = answer["userErrors"]
-            assert (error["code"], error["field"]) == ("NOT_FOUND", list(map(str, place.path)))
+            code = "EXPORT_NOT_FOUND" if place.id_type == "Export" else "NOT_FOUND"
+            assert (error["code"], error["field"]) == (code, list(map(str, place.path)))
         else:
             assert answer["userErrors"] == []
 

@@ -48,7 +48,7 @@ UNDER_WAY = {models.DeliveryStatus.QUEUED, models.DeliveryStatus.SENDING, models
 class Files(dict[str, bytes]):
     """A file store that remembers what it was given."""
 
-    def write(self, key: str, content: bytes) -> None:
+    async def write(self, key: str, content: bytes) -> None:
         assert key not in self, "a file is written once"
         self[key] = content
 
@@ -179,7 +179,7 @@ async def test_two_at_once(empty_database: str) -> None:
 async def test_failure_leaves_nothing(empty_database: str) -> None:
     """When a file cannot be written nothing stays in the database, and the next seeding succeeds."""
 
-    def fail(key: str, content: bytes) -> None:
+    async def fail(key: str, content: bytes) -> None:
         raise OSError("no space left")
 
     with pytest.raises(OSError, match="no space left"):

@@ -89,6 +89,29 @@ async def test_a_newcomer_runs_an_example(gateway: Gateway, world: World) -> Non
 
 @in_a_browser
 @pytest.mark.anyio
+async def test_a_subscription_runs(gateway: Gateway, world: World) -> None:
+    """The example of a subscription shows the exports as they are, and again when one of them changes."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = await browser.new_page()
+        await page.goto(f"{gateway.http.base_url}#token={world.acme.tokens['admin']}")
+        await expect(page.locator("button.graphiql-execute-button")).to_be_enabled(timeout=30_000)
+        await expect(page.locator(".graphiql-query-editor").first).to_contain_text("Campaigns", timeout=30_000)
+        await page.get_by_role("tab", name="LiveExports").click()
+        await expect(page.locator(".graphiql-query-editor").first).to_contain_text("exportsProgress")
+        await page.locator("button.graphiql-execute-button").click()
+        shown = page.locator(".result-window")
+        await expect(shown).to_contain_text('"status": "FAILED"', timeout=30_000)
+        deletion = "mutation ($id: ID!) { deleteExport(id: $id) { userErrors { code } } }"
+        id = str(world.acme.rows["failed_export"])
+        answer = await gateway.ask(deletion, world.acme.tokens["admin"], {"id": id})
+        assert answer.data["deleteExport"]["userErrors"] == []
+        await expect(shown).not_to_contain_text('"status": "FAILED"', timeout=30_000)
+        await browser.close()
+
+
+@in_a_browser
+@pytest.mark.anyio
 async def test_without_a_token_the_page_says_so(gateway: Gateway) -> None:
     """Without a token the page shows the gateway's own words about what is missing."""
     async with async_playwright() as playwright:

@@ -201,8 +201,6 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     (COMPLEX, TOO_COSTLY, {}),
     (UNRESOLVED, "fragment f on Query { __typename }", {}),
     (UNRESOLVED, "type Query { a: Int }", {}),
-    (UNRESOLVED, "subscription { __typename }", {}),
-    (UNRESOLVED, "query a { __typename } subscription b { __typename }", {"operationName": "b"}),
     (UNRESOLVED, TWO, {}),
     (UNRESOLVED, TWO, {"operationName": None}),
     (UNRESOLVED, TWO, {"operationName": ""}),

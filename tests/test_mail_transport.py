@@ -9,8 +9,8 @@ import pytest
 from aiosmtplib import SMTP, SMTPNotSupported
 from pydantic import ValidationError
 
-from gateway.app import transport_of
 from gateway.settings import Settings
+from gateway.worker import transport_of
 from jobs.smtp import UNCERTAIN, MailServer, Security, SmtpTransport, sign_in
 from jobs.smtp import mail_server as server_of
 from jobs.transport import NO_SERVER, OUTBOX, Answer, Mail, Outcome

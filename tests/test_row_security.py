@@ -34,6 +34,8 @@ pytest_plugins = ["tests.store_databases"]
 OWNED = [table for table in Base.metadata.sorted_tables if table.name != "companies"]
 TABLES = pytest.mark.parametrize("table", Base.metadata.sorted_tables, ids=lambda table: table.name)
 OWNED_TABLES = pytest.mark.parametrize("table", OWNED, ids=lambda table: table.name)
+# Workers delete their old rows in all companies.
+SWEPT = ("idempotency_keys", "previews", "test_deliveries")
 NO_COMPANY = ("", "0", "-1", "2147483647")
 
 
@@ -140,8 +142,8 @@ async def test_policies_read_the_company_once_a_statement(rows: AsyncConnection)
     working = {(row.tablename, row.policyname, row.cmd) for row in found if "app.worker" in row.qual}
     assert working == {
         ("jobs", "worker", "ALL"),
-        *((table, "sweep", "SELECT") for table in ("idempotency_keys", "previews", "test_deliveries")),
-        *((table, "sweep_away", "DELETE") for table in ("idempotency_keys", "previews", "test_deliveries")),
+        *((table, "sweep", "SELECT") for table in (*SWEPT, "exports", "files")),
+        *((table, "sweep_away", "DELETE") for table in SWEPT),
     }
     assert len(found) == len(of_company) + len(signing_in) + len(working)
     assert all("( SELECT " in row.qual for row in found)
@@ -150,6 +152,19 @@ async def test_policies_read_the_company_once_a_statement(rows: AsyncConnection)
     plan = "\n".join((await rows.scalars(text("EXPLAIN SELECT * FROM contacts"))).all())
     assert "InitPlan" in plan
     assert "SubPlan" not in plan
+
+
+@pytest.mark.parametrize("name", ["exports", "files"])
+async def test_worker_looks_over_all_companies(name: str, rows: AsyncConnection) -> None:
+    """A worker in no company sees the exports and files of all, as it looks for what is over, and changes none."""
+    table = Base.metadata.tables[name]
+    everything = await companies_seen(rows, table)
+    await become_application(rows)
+    await rows.execute(text("SET LOCAL app.worker = 'on'"))
+    assert await companies_seen(rows, table) == everything
+    assert len(everything) == 2
+    assert (await rows.execute(update(table).values(company_id=table.c.company_id))).rowcount == 0
+    assert (await rows.execute(delete(table))).rowcount == 0
 
 
 @pytest.mark.parametrize(

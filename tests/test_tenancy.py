@@ -1,6 +1,6 @@
 """Do companies stay apart, whatever is asked, and by either line of defence alone?
 
-The first line is the rule of `resolvers.access` that every statement holds, the second is row security in the
+The first line is the rule of `store.access` that every statement holds, the second is row security in the
 database. What acme's users ask stands beside the rows of its rivals (`tests.rivals`).
 """
 
@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 from sqlalchemy import true
 
-from resolvers import access
 from resolvers.edges import Edge
 from resolvers.pages import decode_cursor
 from schema.build import build_schema
+from store import access
+from store.models import ExportKind
 from tests.build import TestCompany
 from tests.client import Answer, Gateway, running_gateway
 from tests.conftest import database, on_server
@@ -139,8 +140,8 @@ async def test_the_documents_reach_the_whole_schema(gateways: dict[str, Gateway]
     rows = await all_rows(gateways[CROWD], crowd.admin, crowd.own_ids)
     assert rows.codes == []
     leaves = [*GRAPH.leaves(lists), *leaves_of_rows(rows)]
-    # These take ids: other tests ask them for every row.
-    asked_by_id = {f"Query.{name}" for name in (*GRAPH.named(), "node", "nodes")}
+    # These take ids, or a kind: other tests ask them for every row, and for every kind.
+    asked_by_id = {f"Query.{name}" for name in (*GRAPH.named(), "node", "nodes", "exportColumns")}
     assert {coordinate for leaf in leaves for coordinate in leaf.path} | asked_by_id == GRAPH.coordinates()
     led_to_a_row = {leaf.edge for leaf in leaves if leaf.path[-1].partition(".")[0] in GRAPH.rows}
     assert led_to_a_row >= GRAPH.edges().keys() - asked_by_id
@@ -196,6 +197,15 @@ async def test_answers_are_the_same_as_if_there_were_no_others(
         for ids in (crowd.own_ids, crowd.foreign_ids):
             answers = [await all_rows(asked, token, ids) for asked in (gateway, gateways[ALONE])]
             assert answers[0].body == answers[1].body
+
+
+async def test_columns_of_exports_are_the_companys(gateway: Gateway, crowd: Crowd) -> None:
+    """The columns that an export may have are made of the company's own fields alone."""
+    for kind in ExportKind:
+        document = f"{{ exportColumns(kind: {kind}) {{ name header }} }}"
+        shown = [(await gateway.ask(document, crowd.acme.tokens[role])).data for role in ROLES]
+        assert shown == [shown[0]] * len(ROLES)
+        assert not crowd.is_foreign(shown)
 
 
 async def test_filters_by_ids_of_others_find_nothing(gateway: Gateway, crowd: Crowd) -> None:

@@ -17,7 +17,7 @@ from tests.build import NOW
 from tests.client import running_gateway
 from tests.conftest import World
 from tests.mail_server import ACCEPTED, HANG_UP, MailServer, mail_server
-from tests.post import Post, at_work, logged, post_of, until
+from tests.post import OFTEN, Post, at_work, logged, post_of, until
 
 pytestmark = pytest.mark.anyio
 
@@ -100,19 +100,38 @@ async def test_second_attempt_in_a_pause(world: World, post: Post) -> None:
         patient = MailTester(post.database, to(server), pauses=(3600,))
         async with at_work(world.url, patient, pace=Pace(poll=3600, grace=0.1)):
             await until(lambda: refused_once(server, post, id))
-        await post.end_the_leases()
         async with at_work(world.url, to(server)):
             assert await post.end_of(id) == ("SENT", ACCEPTED)
 
 
+async def test_second_attempt_after_the_grace_time(world: World, post: Post) -> None:
+    """What a worker that had to end was handing over is not sent by the next, which says so without waiting."""
+    async with mail_server(silent=True) as server:
+        async with at_work(world.url, to(server), pace=Pace(poll=3600, grace=0.1)):
+            id = await post.ask()
+            await server.until_received(1)
+        async with at_work(world.url, to(server)):
+            assert await post.end_of(id) == ("FAILED", STOPPED.reply)
+    assert len(server.received) == 1
+
+
 async def test_given_up(world: World, post: Post) -> None:
-    """A delivery whose job failed again and again by faults of ours comes to its end."""
+    """A delivery whose job failed again and again by faults of ours, with nothing handed over, comes to its end."""
+    await post.change("ALTER TABLE test_deliveries ADD CONSTRAINT fault CHECK (handing_over_at IS NULL) NOT VALID")
     async with mail_server() as server:
         id = await post.ask()
-        await post.change("UPDATE jobs SET attempt = 4 WHERE due_at < '2099-01-01'")
-        async with at_work(world.url, to(server)):
-            assert await post.end_of(id) == ("FAILED", GIVEN_UP.reply)
+        with capture_logs() as logs:
+            async with at_work(world.url, to(server), pace=OFTEN):
+                assert await post.end_of(id) == ("FAILED", GIVEN_UP.reply)
+    assert [line["event"] for line in logs].count("worker.failed") == OFTEN.attempts
     assert (server.connections, await post.jobs()) == (0, 0)
+
+
+async def test_given_up_in_the_middle(world: World, post: Post) -> None:
+    """If the last fault came while the mail was being handed over, it may have gone out, and that is said."""
+    id = await post.ask()
+    async with at_work(world.url, Gossip(), pace=Pace(poll=3600, attempts=1)):
+        assert await post.end_of(id) == ("FAILED", STOPPED.reply)
 
 
 class Overtaken:

@@ -7,22 +7,22 @@ from uuid import uuid4
 
 import anyio
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, func, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.testing import capture_logs
 
 from jobs.housekeeping import sweep
 from jobs.queue import Claim, Queue, Write, nothing
-from jobs.worker import Pace
+from jobs.worker import BegunTooOften, Duty, Pace
 from store.database import Database, owner_transaction
-from store.models import IdempotencyKey, JobKind
+from store.models import IdempotencyKey, JobKind, Preview
 from tests.build import Builder
 from tests.conftest import World
-from tests.post import NO_POLL, Post, at_work, logged, post_of, until
+from tests.post import Post, at_work, logged, post_of, until
 
 pytestmark = pytest.mark.anyio
 
-KINDS = (JobKind.TEST_MAIL,)
+KINDS = {JobKind.TEST_MAIL: None}
 
 
 @pytest.fixture
@@ -43,6 +43,7 @@ class Doing:
 
     def __init__(self, *, free: bool = True) -> None:
         self.claims: list[Claim] = []
+        self.given: list[BaseException] = []
         self.stopped = 0
         self.go = anyio.Event()
         if free:
@@ -57,19 +58,30 @@ class Doing:
             raise
         return nothing
 
+    def given_up(self, claim: Claim, error: BaseException) -> Write:
+        self.given.append(error)
+        return leaving_a_trace(claim)
+
     async def begun(self) -> bool:
         return bool(self.claims)
 
 
-class Failing:
-    """A handler that counts how often it failed."""
-
-    def __init__(self) -> None:
-        self.attempts: list[int] = []
+class Failing(Doing):
+    """A handler that always fails."""
 
     async def __call__(self, claim: Claim) -> Write:
-        self.attempts.append(claim.attempt)
+        await super().__call__(claim)
         raise LookupError
+
+
+def leaving_a_trace(claim: Claim) -> Write:
+    async def write(session: AsyncSession) -> None:
+        await session.execute(insert(Preview).values(company_id=claim.company_id, html="trace", expires_at=func.now()))
+
+    return write
+
+
+TRACES = "SELECT count(*) FROM previews WHERE html = 'trace'"
 
 
 async def no_jobs(post: Post) -> bool:
@@ -121,7 +133,7 @@ async def test_a_claim_that_ran_out(database: Database, post: Post) -> None:
 
     assert not await queue.renew(before)
     assert not await queue.finish(before, never)
-    await queue.put_back(before, 0)
+    assert not await queue.put_back(before, 0, failed=True)
     assert await queue.claim(1) == []
     assert await queue.renew(after)
     assert await queue.finish(after, nothing)
@@ -174,29 +186,77 @@ async def test_as_many_at_a_time_as_allowed(world: World, post: Post) -> None:
     assert [claim.attempt for claim in doing.claims] == [1] * 5
 
 
+async def test_put_back(database: Database, post: Post) -> None:
+    """A job that was put back is no longer its worker's, keeps its place in the order, and counts its failures."""
+    first, second = uuid4(), uuid4()
+    for subject in (first, second):
+        await post.leave_job(subject)
+    queue = Queue(database, KINDS, lease=60)
+    (before,) = await queue.claim(1)
+    assert await queue.put_back(before, 0, failed=False)
+    assert not await queue.renew(before)
+    assert not await queue.finish(before, nothing)
+    assert not await queue.put_back(before, 0, failed=True)
+    (again,) = await queue.claim(1)
+    assert (again.subject_id, again.attempt, again.failures) == (first, 2, 0)
+    assert await queue.put_back(again, 3600, failed=True)
+    assert [claim.subject_id for claim in await queue.claim(2)] == [second]
+    assert await post.value("SELECT failures FROM jobs WHERE subject_id = :id", id=first) == 1
+
+
 async def test_failing_job(world: World, post: Post) -> None:
-    """A job that raises is tried again a few times, then given up; others go on."""
+    """A job that raises is tried again a few times, then given up for what it raised, which is recorded."""
     failing = Failing()
     await post.leave_job(uuid4())
     pace = Pace(poll=0.02, retry=0.01, attempts=3)
     with capture_logs() as logs:
         async with at_work(world.url, failing, pace=pace):
             await until(lambda: no_jobs(post))
-    assert failing.attempts == [1, 2, 3]
+    assert [(claim.attempt, claim.failures) for claim in failing.claims] == [(1, 0), (2, 1), (3, 2)]
     events = [line["event"] for line in logs]
     assert (events.count("worker.failed"), events.count("job.given_up")) == (3, 1)
+    assert [type(error) for error in failing.given] == [LookupError]
+    assert await post.value(TRACES) == 1
 
 
 async def test_pause_before_another_attempt(world: World, post: Post) -> None:
-    """Each attempt that raised doubles the time until the next, by the database's clock."""
+    """Each attempt that raised doubles the time until the next, by the database's clock; lost workers do not."""
     await post.leave_job(uuid4())
-    await post.change("UPDATE jobs SET attempt = 2 WHERE due_at < '2099-01-01'")
+    await post.change("UPDATE jobs SET attempt = 20, failures = 2 WHERE due_at < '2099-01-01'")
     failing = Failing()
     async with at_work(world.url, failing, pace=Pace(poll=3600, retry=100)):
         await until(lambda: post.value("SELECT due_at > now() FROM jobs WHERE due_at < '2099-01-01'"))
     assert await post.value(
-        "SELECT due_at - now() BETWEEN '390 s' AND '400 s' AND claimed_until IS NULL FROM jobs WHERE attempt = 3"
+        "SELECT due_at - now() BETWEEN '390 s' AND '400 s' AND claimed_until IS NULL FROM jobs WHERE failures = 3"
     )
+
+
+async def test_workers_that_are_killed(world: World, database: Database, post: Post) -> None:
+    """A job whose workers went away twenty times, each without a word, is done by the next."""
+    await post.leave_job(uuid4())
+    queue = Queue(database, KINDS, lease=60)
+    for _ in range(20):
+        assert len(await queue.claim(1)) == 1
+        await post.end_the_leases()
+    doing = Doing()
+    async with at_work(world.url, doing):
+        await until(lambda: no_jobs(post))
+    assert [(claim.attempt, claim.failures) for claim in doing.claims] == [(21, 0)]
+    assert doing.given == []
+
+
+async def test_job_that_ends_its_workers(world: World, post: Post) -> None:
+    """A job that was begun a hundred times and never ended is not begun again, and that is recorded."""
+    await post.leave_job(uuid4())
+    await post.change("UPDATE jobs SET attempt = 100 WHERE due_at < '2099-01-01'")
+    doing = Doing()
+    with capture_logs() as logs:
+        async with at_work(world.url, doing):
+            await until(lambda: no_jobs(post))
+    assert doing.claims == []
+    assert [type(error) for error in doing.given] == [BegunTooOften]
+    assert await logged(logs, "job.given_up")
+    assert await post.value(TRACES) == 1
 
 
 async def test_long_job(world: World, post: Post) -> None:
@@ -224,10 +284,8 @@ async def test_lost_claim_stops_the_job(world: World, post: Post) -> None:
             taken = "UPDATE jobs SET attempt = attempt + 1, claimed_until = now() + '1 hour' WHERE attempt = 1"
             await post.change(taken)
 
-            async def stopped() -> bool:
-                return doing.stopped == 1
-
-            await until(stopped)
+            await until(lambda: logged(logs, "job.claim_lost"))
+    assert doing.stopped == 1
     assert [line["event"] for line in logs].count("job.claim_lost") == 1
     assert await post.jobs() == 1
 
@@ -247,17 +305,40 @@ async def test_stopping(world: World, post: Post) -> None:
 
 
 async def test_end_of_the_grace_time(world: World, post: Post) -> None:
-    """A job that takes longer than a stopping worker may is cut off, and left to others."""
-    doing = Doing(free=False)
+    """A job that takes longer than a stopping worker may is cut off, and another worker hears of it."""
+    doing, another = Doing(free=False), Doing()
     await post.leave_job(uuid4())
-    async with at_work(world.url, doing, pace=Pace(poll=3600, grace=0.05)):
+    async with at_work(world.url, doing, pace=Pace(poll=3600, grace=0.05)) as worker:
         await until(doing.begun)
+        with capture_logs() as logs:
+            async with at_work(world.url, another):
+                await until(lambda: logged(logs, "worker.listening"))
+                worker.stop()
+                await until(lambda: no_jobs(post))
     assert doing.stopped == 1
-    await post.end_the_leases()
-    another = Doing()
-    async with at_work(world.url, another, pace=NO_POLL):
-        await until(lambda: no_jobs(post))
-    assert [claim.attempt for claim in another.claims] == [2]
+    assert [(claim.attempt, claim.failures) for claim in another.claims] == [(2, 0)]
+
+
+async def test_handed_back_at_once(world: World, post: Post) -> None:
+    """A worker that is told to stop hands back what others can go on with; they hear of it, and the rest ends here."""
+    resumed, ended, another = Doing(free=False), Doing(free=False), Doing()
+    export, mail = uuid4(), uuid4()
+    await post.leave_job(export, JobKind.EXPORT)
+    await post.leave_job(mail)
+    duties = {JobKind.EXPORT: Duty(resumed, at_once=True), JobKind.TEST_MAIL: Duty(ended)}
+    async with at_work(world.url, duties, pace=Pace(poll=3600, grace=35)) as worker:
+        await until(resumed.begun)
+        await until(ended.begun)
+        with capture_logs() as logs:
+            async with at_work(world.url, {JobKind.EXPORT: Duty(another), JobKind.TEST_MAIL: Duty(another)}):
+                await until(lambda: logged(logs, "worker.listening"))
+                worker.stop()
+                await until(another.begun)
+        assert ended.stopped == 0
+        ended.go.set()
+    assert await no_jobs(post)
+    assert resumed.stopped == 1
+    assert [(one.subject_id, one.attempt, one.failures) for one in another.claims] == [(export, 2, 0)]
 
 
 async def test_lost_connection_to_the_database(world: World, post: Post) -> None:

@@ -20,6 +20,7 @@ from gateway.cli import main
 from jobs.smtp import SmtpTransport
 from jobs.smtp import mail_server as server_of
 from jobs.test_mails import STOPPED
+from jobs.worker import Pace
 from store.database import owner_transaction
 from store.embedded import embedded_server
 from store.migrate import migrate
@@ -74,18 +75,30 @@ async def status_of(process: Process) -> int:
         return await process.wait()
 
 
-async def test_killed_after_the_message(world: World, post: Post) -> None:
-    """A worker is killed when the server has the mail but not said so: the next one says that it may have gone out."""
-    async with mail_server(silent=True) as server:
-        async with worker_process(world.url, server) as process:
-            id = await post.ask()
-            await server.until_received(1)
-            process.send_signal(signal.SIGKILL)
-            await status_of(process)
-        await post.end_the_leases()
-        async with at_work(world.url, SmtpTransport(server_of(server.url))):
-            assert await post.end_of(id) == ("FAILED", STOPPED.reply)
-    assert len(server.received) == 1
+async def test_killed_and_stopped(world: World, post: Post) -> None:
+    """What a killed and a stopped worker had is begun again within 15 s, and the stopped one changes nothing later.
+
+    The server had both mails but had not said so: it is said that they may have gone out.
+    """
+    async with (
+        mail_server(silent=True) as server,
+        worker_process(world.url, server, "--concurrency", "1") as killed,
+        worker_process(world.url, server, "--concurrency", "1") as stopped,
+    ):
+        for process in (killed, stopped):
+            await log_of(process, "worker.listening")
+        ids = [await post.ask(), await post.ask()]
+        await server.until_received(2)
+        killed.send_signal(signal.SIGKILL)
+        stopped.send_signal(signal.SIGSTOP)
+        async with at_work(world.url, SmtpTransport(server_of(server.url)), pace=Pace()):
+            with anyio.fail_after(15):
+                assert {await post.end_of(id) for id in ids} == {("FAILED", STOPPED.reply)}
+        server.open_for_answers.set()
+        stopped.send_signal(signal.SIGCONT)
+        await log_of(stopped, "job.claim_lost")
+        assert {await post.end_of(id) for id in ids} == {("FAILED", STOPPED.reply)}
+    assert len(server.received) == 2
     assert await post.jobs() == 0
 
 

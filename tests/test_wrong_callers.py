@@ -30,6 +30,7 @@ pytestmark = pytest.mark.anyio
 DATABASE = "wrong_callers_of_tests"
 SENDING = {"sendCampaign", "resumeCampaign", "sendTestEmail", "sendCampaignTestEmail"}
 LOOKING = {"previewCampaign", "previewTemplate"}
+EXPORTING = {name for name in MUTATIONS.fields if "xport" in name}
 JSON = "application/json"
 CHANGE = 'mutation { updateCampaignSettings(input: { consent: { helpText: "changed" } }) { userErrors { code } } }'
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -63,7 +64,8 @@ async def tokens(server: str, bench: Bench) -> dict[str, str]:
             "to read": await build.token(*mine, ("READ",)),
             "without send": await build.token(*mine, ("READ", "WRITE")),
             "without write": await build.token(*mine, ("READ", "SEND")),
-            "without read": await build.token(*mine, ("WRITE", "SEND")),
+            "without export": await build.token(*mine, ("READ", "WRITE", "SEND")),
+            "without read": await build.token(*mine, ("WRITE", "SEND", "EXPORT")),
             "expired": await build.token(*mine, expires_at=NOW),
             "revoked": await build.token(*mine, revoked_at=NOW - timedelta(1)),
         }
@@ -90,7 +92,8 @@ async def test_with_ids_of_another_company(bench: Bench, mutation: str, role: st
     assert answers[0] == answers[1]
     status, answer = answers[0]
     errors = answer["data"]["call0"]["userErrors"]
-    needed = "FORBIDDEN" if mutation == "updateCampaignSettings" and role != "admin" else "NOT_FOUND"
+    needed = "EXPORT_NOT_FOUND" if "Export" in mutation else "NOT_FOUND"
+    needed = "FORBIDDEN" if mutation == "updateCampaignSettings" and role != "admin" else needed
     assert status == 200
     assert needed in [error["code"] for error in errors]
     assert await bench.watch.changed() == set()
@@ -98,8 +101,9 @@ async def test_with_ids_of_another_company(bench: Bench, mutation: str, role: st
 
 @pytest.mark.parametrize("mutation", MUTATIONS.fields)
 async def test_with_a_token_that_may_not(bench: Bench, tokens: dict[str, str], mutation: str) -> None:
-    """Every mutation takes READ, and WRITE or SEND unless it only shows; without it nothing is looked at."""
-    lacking = {"to read", "without send" if mutation in SENDING else "without write"}
+    """Every mutation takes READ, and WRITE, SEND or EXPORT unless it only shows; without it nothing is looked at."""
+    others = {**dict.fromkeys(SENDING, "send"), **dict.fromkeys(EXPORTING, "export")}
+    lacking = {"to read", f"without {others.get(mutation, 'write')}"}
     for name in ("without read", *(() if mutation in LOOKING else lacking)):
         status, answer = await bench.send(written(mutation, bench.calls), tokens[name])
         assert (status, codes(answer)) == (200, ["FORBIDDEN"])
@@ -108,8 +112,9 @@ async def test_with_a_token_that_may_not(bench: Bench, tokens: dict[str, str], m
 
 
 def test_the_schema_says_what_takes_the_scope() -> None:
-    """Clients read in the schema which mutations take SEND."""
-    assert {name for name, field in MUTATIONS.fields.items() if "`send`" in (field.description or "")} == SENDING
+    """Clients read in the schema which mutations take SEND or EXPORT."""
+    for scope, taking in (("`send`", SENDING), ("`export`", EXPORTING)):
+        assert {name for name, field in MUTATIONS.fields.items() if scope in (field.description or "")} == taking
 
 
 async def test_sent_at_once_takes_the_scope(bench: Bench, tokens: dict[str, str]) -> None:
@@ -182,7 +187,6 @@ UNKNOWN: list[tuple[dict[str, Any], str]] = [
     ({"query": CHANGE + " { viewer { user { id } } }"}, "GRAPHQL_VALIDATION_FAILED"),
     ({"query": TWO}, "OPERATION_RESOLUTION_FAILURE"),
     ({"query": TWO, "operationName": "Three"}, "OPERATION_RESOLUTION_FAILURE"),
-    ({"query": CHANGE.replace("mutation", "subscription")}, "OPERATION_RESOLUTION_FAILURE"),
     ({"query": "mutation"}, "GRAPHQL_PARSE_FAILED"),
     ({"query": CHANGE[:-1]}, "GRAPHQL_PARSE_FAILED"),
 ]
@@ -195,6 +199,14 @@ async def test_operations_that_cannot_be_told(bench: Bench, members: dict[str, A
     answer = await posted(bench, orjson.dumps(members), headers)
     assert answer.status == 200
     assert set(answer.codes) == {code}
+    assert await bench.watch.changed() == set()
+
+
+async def test_as_a_subscription(bench: Bench) -> None:
+    """A mutation that is called a subscription is taken for a stream, which is not what is asked for here."""
+    headers = {"Authorization": f"Bearer {bench.acme.tokens['admin']}", "Content-Type": JSON}
+    answer = await posted(bench, orjson.dumps({"query": CHANGE.replace("mutation", "subscription")}), headers)
+    assert (answer.status, answer.codes) == (406, ["NOT_ACCEPTABLE"])
     assert await bench.watch.changed() == set()
 
 
@@ -257,6 +269,7 @@ LAST_TABLES = {
     "updateCampaign": "campaign_task_users",
     "sendTestEmail": "jobs",
     "sendCampaignTestEmail": "jobs",
+    "exportContacts": "jobs",
 }
 
 
@@ -271,7 +284,8 @@ async def test_the_client_goes_away(world: World, mutation: str) -> None:
                 await holder.until(WAITING)
             await holder.let_go()
         changed = await bench.watch.changed()
-        whole = {"sendTestEmail": "test_deliveries", "sendCampaignTestEmail": "test_deliveries"}
+        mails = dict.fromkeys(("sendTestEmail", "sendCampaignTestEmail"), "test_deliveries")
+        whole = {**mails, "exportContacts": "exports"}
         assert changed in (set(), {whole.get(mutation, "campaigns"), LAST_TABLES[mutation]})
 
 

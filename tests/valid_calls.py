@@ -11,7 +11,18 @@ from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from resolvers.global_ids import encode
-from store.models import Base, Campaign, Contact, Group, RelationsPath, Team, Template, User
+from store.models import (
+    Base,
+    Campaign,
+    Contact,
+    ContactList,
+    Export,
+    Group,
+    RelationsPath,
+    Team,
+    Template,
+    User,
+)
 from tests.build import NOW, Builder, TestCompany
 
 Arguments = Mapping[str, Any]
@@ -37,7 +48,13 @@ CAMPAIGNS: Mapping[str, Mapping[str, object]] = {
     "sendCampaignTestEmail": {},
     "previewCampaign": {},
 }
-DELETED = (Campaign, Template, Team, Group, User, RelationsPath, Contact)
+# The export that each is called with.
+EXPORTS: Mapping[str, Mapping[str, object]] = {
+    "regenerateExport": {"status": "EXPIRED"},
+    "cancelExport": {"status": "PENDING"},
+    "deleteExport": {"status": "CANCELED"},
+}
+DELETED = (Campaign, Template, Team, Group, User, RelationsPath, Contact, ContactList, Export)
 TEMPLATES = ("previewTemplate", "updateTemplate", "copyTemplate", "deleteTemplate")
 
 
@@ -66,6 +83,7 @@ class Calls:
         campaign, emails = self.campaign(), ["ada@example.com", "grace@example.com"]
         changes = {name: value for name, value in campaign.items() if name != "executeNow"}
         template = {**self.template(), "type": "LETTER", "content": "<p>{{content}}</p>", "margins": self.margins()}
+        written: dict[str, Any] = {"format": "CSV", "raw": True}
         return {
             "createCampaign": {"input": campaign, "dryRun": False},
             "updateCampaign": {"input": changes, **moved, "dryRun": False},
@@ -87,6 +105,21 @@ class Calls:
             "copyTemplate": {},
             "deleteTemplate": {},
             "updateCampaignSettings": {"input": self.settings()},
+            "exportContacts": {
+                "scope": {"listIds": [self.own["ContactList"]]},
+                "columns": ["custom_fields.cars"],
+                **written,
+            },
+            "exportDeliveryReports": {
+                "scope": {"campaignId": self.own["Campaign"]},
+                "columns": ["status"],
+                **written,
+            },
+            "exportCampaignRecipients": {"campaignId": self.own["Campaign"], "columns": ["status"], **written},
+            "exportMailing": {"filter": self.on_the_list(), "columns": ["first_name"], **written},
+            "regenerateExport": {},
+            "cancelExport": {},
+            "deleteExport": {},
         }
 
     def campaign(self) -> dict[str, Any]:
@@ -112,6 +145,9 @@ class Calls:
             },
         }
 
+    def on_the_list(self) -> dict[str, Any]:
+        return {"match": {"field": "contact.list.id", "operator": "EQ", "value": self.own["ContactList"]}}
+
     def choices(self) -> dict[str, Any]:
         """What can stand in the members of which one is to be chosen; of lists one entry."""
         match = self.campaign()["filter"]["match"]
@@ -124,6 +160,12 @@ class Calls:
             "input": self.campaign(),
             "distributeUserIds": [self.own["User"]],
             "emails": ["ada@example.com"],
+            "all": True,
+            "listIds": [self.own["ContactList"]],
+            "contactIds": [self.own["Contact"]],
+            "campaignId": self.own["Campaign"],
+            "period": {"startDateTime": "2026-11-01 00:00:00", "endDateTime": "2026-12-01T00:00:00Z"},
+            "columns": ["id"],
         }
 
     def template(self) -> dict[str, Any]:
@@ -156,6 +198,9 @@ async def add_calls(connection: AsyncConnection, company: TestCompany, slug: str
     for mutation in TEMPLATES:
         type = "LETTER" if mutation == "updateTemplate" else "EMAIL"
         calls.of_mutation[mutation] = encode("Template", await build.add(Template, **mine, type=type))
+    for mutation, values in EXPORTS.items():
+        row = {"company_id": company.id, "requested_by_id": company.admin, **values}
+        calls.of_mutation[mutation] = encode("Export", await build.add(Export, **row))
     keys = {
         "Template": rows["template"],
         "Team": rows["sales"],
@@ -163,6 +208,8 @@ async def add_calls(connection: AsyncConnection, company: TestCompany, slug: str
         "User": company.member,
         "RelationsPath": rows["path"],
         "Contact": rows["contact"],
+        "ContactList": rows["list"],
+        "Export": rows["export"],
     }
     calls.own = {typename: encode(typename, key) for typename, key in keys.items()}
     calls.own["Campaign"] = calls.of_mutation["previewCampaign"]
@@ -174,6 +221,8 @@ async def add_calls(connection: AsyncConnection, company: TestCompany, slug: str
 async def deleted(connection: AsyncConnection, model: type[Base], company: TestCompany) -> str:
     """The global id of a row that was there."""
     more: dict[str, object] = {"user_id": company.admin} if model in (Campaign, Template) else {}
+    if model is Export:
+        more["requested_by_id"] = company.admin
     if model is User:
         more["email"] = "deleted@example.com"
     key = await Builder(connection).add(model, company_id=company.id, **more)

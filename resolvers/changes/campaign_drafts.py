@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum, auto
+from itertools import islice
 from typing import TypedDict, TypeVar
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from resolvers.contacts import RELATIONS_PATH
 from resolvers.people import GROUP, TEAM, USER
 from resolvers.sources import Source
 from resolvers.templates import TEMPLATE
-from store.filters import Catalogue, Condition, Filter, Group, read_filter
+from store.filters import MAX_PROBLEMS, Catalogue, Condition, Filter, Group, read_filter
 from store.models import CampaignScope, CampaignStatus, CampaignType, DistributionStrategy, JsonValue
 from store.sql_types import AnyRow
 from store.times import InvalidTime, read_moment
@@ -68,6 +69,13 @@ class FilterReference:
     typename: str
     key: object
     path: Path
+
+
+def absent_references(references: Iterable[FilterReference], known: Set[tuple[str, object]]) -> Iterator[UserError]:
+    """The rows that are not among the known ones (types and keys); not too many are told."""
+    unknown = (found for found in references if (found.typename, found.key) not in known)
+    for reference in islice(unknown, MAX_PROBLEMS):
+        yield absent(reference.typename, reference.path)
 
 
 class CampaignGiven(TypedDict, total=False):

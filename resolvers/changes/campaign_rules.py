@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
 from functools import lru_cache
-from itertools import islice
 
 from content.addresses import LONGEST_ADDRESS, address_problem, ascii_domain, domain_of
 from content.problems import ContentProblem, content_problems, subject_problems
 from resolvers.changes.aside import aside
-from resolvers.changes.campaign_drafts import CampaignDraft, TaskDraft
+from resolvers.changes.campaign_drafts import CampaignDraft, TaskDraft, absent_references
 from resolvers.changes.user_errors import (
     CONTENT_CODES,
     Path,
@@ -25,7 +24,6 @@ from resolvers.changes.user_errors import (
     line_errors,
     text_errors,
 )
-from store.filters import MAX_PROBLEMS
 from store.models import CampaignScope, CampaignType, TemplateType
 
 LONGEST_NAME = 255
@@ -251,10 +249,7 @@ def scope_names_its_people(case: Case) -> Iterator[UserError]:
 
 def filter_names_rows(case: Case) -> Iterator[UserError]:
     """The lists, users, teams and accounts that a new filter names are the company's; not too many are told."""
-    known = case.facts.filter_rows
-    unknown = (found for found in case.draft.references if (found.typename, found.key) not in known)
-    for reference in islice(unknown, MAX_PROBLEMS):
-        yield absent(reference.typename, reference.path)
+    yield from absent_references(case.draft.references, case.facts.filter_rows)
 
 
 def own_or_absent(typename: str, name: str, key: int, found: bool, own: Set[int] | None) -> Iterator[UserError]:

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import delete, func, insert, literal, null, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from resolvers import access, global_ids
+from resolvers import global_ids
 from resolvers.campaigns import CAMPAIGN
 from resolvers.changes.campaign_drafts import (
     STORED_COLUMNS,
@@ -36,8 +36,10 @@ from resolvers.changes.idempotency import Request, claim, earlier_answer, keep_a
 from resolvers.changes.outcomes import Conflicting, FieldConflict, Outcome, named_key, not_found
 from resolvers.changes.user_errors import Path, Refused, UserError, UserErrorCode
 from resolvers.context import Context, Viewer
+from store import access
 from store.filters import Catalogue
 from store.models import Campaign, CampaignStatus, CampaignTaskUser, JsonValue, TokenScope
+from store.signals import Channel, signal
 from store.sql_types import AnyRow
 
 COPY_SUFFIX = " - copy"
@@ -96,6 +98,7 @@ async def create_campaign(
         made = insert(Campaign).values(company_id=viewer.company_id, user_id=viewer.user_id, **values)
         campaign_id: UUID = (await session.execute(made.returning(Campaign.id))).scalar_one()
         await put_task_users(session, viewer, campaign_id, draft)
+        await signal(session, Channel.CAMPAIGNS, viewer.company_id, campaign_id)
         await keep_answer(session, viewer, claimed, [str(campaign_id)])
     return Outcome((campaign_id,))
 
@@ -164,6 +167,7 @@ async def copy_campaign(context: Context, id: str, *, idempotency_key: str | Non
         made = insert(CAMPAIGN.table).from_select([*COPIED_COLUMNS, "name", "user_id", "status"], copied)
         parameters = viewer.identity.scope.parameters()
         campaign_id: UUID = (await session.execute(made.returning(CAMPAIGN.key_column), parameters)).scalar_one()
+        await signal(session, Channel.CAMPAIGNS, viewer.company_id, campaign_id)
         await keep_answer(session, viewer, claimed, [str(campaign_id)])
     return Outcome((campaign_id,))
 
@@ -180,6 +184,7 @@ async def delete_campaign(context: Context, id: str) -> Outcome:
         found = await find_campaign(session, viewer, id, lock=True)
         refuse_if(refusals(CampaignAction.DELETE, found.state, viewer), "id")
         await session.execute(delete(Campaign).where(Campaign.company_id == viewer.company_id, Campaign.id == found.id))
+        await signal(session, Channel.CAMPAIGNS, viewer.company_id, found.id)
     return Outcome((found.id,))
 
 
@@ -230,7 +235,7 @@ async def find_campaign(session: AsyncSession, viewer: Viewer, id: str, *, lock:
 
 
 async def store(session: AsyncSession, viewer: Viewer, found: Found, values: Mapping[str, object]) -> None:
-    """Writes the columns; a pause ends with the state that it was in."""
+    """Writes the columns, and tells of it; a pause ends with the state that it was in."""
     status = values.get("status", found.row.status)
     if status not in (CampaignStatus.PENDING, CampaignStatus.SENDING):
         values = {**values, "paused_at": null()}
@@ -239,6 +244,7 @@ async def store(session: AsyncSession, viewer: Viewer, found: Found, values: Map
         .where(Campaign.company_id == viewer.company_id, Campaign.id == found.id)
         .values({**values, "version": Campaign.version + 1, "updated_at": func.now()})
     )
+    await signal(session, Channel.CAMPAIGNS, viewer.company_id, found.id)
 
 
 async def put_task_users(session: AsyncSession, viewer: Viewer, campaign_id: UUID, draft: CampaignDraft) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from sqlalchemy import ARRAY, Boolean, Integer, Uuid, any_, bindparam, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from content.merge_fields import known_names
-from resolvers import access, global_ids
-from resolvers.changes.campaign_drafts import CampaignDraft, CampaignGiven
+from resolvers import global_ids
+from resolvers.changes.campaign_drafts import CampaignDraft, CampaignGiven, FilterReference
 from resolvers.changes.campaign_rules import Facts
 from resolvers.contacts import ACCOUNT, CONTACT_LIST
 from resolvers.context import Viewer
 from resolvers.people import TEAM, USER
 from resolvers.sources import Source, array_of
+from store import access
 from store.filters import CATALOGUE_ROWS, Catalogue
 from store.models import (
     CampaignSettings,
@@ -134,25 +136,30 @@ async def find_facts(
         group_found=row.group_found,
         path_found=row.path_found,
         user_ids=frozenset(row.user_ids),
-        filter_rows=await find_filter_rows(session, viewer, draft),
+        filter_rows=await find_filter_rows(session, viewer, draft.references),
         own_team_ids=None if everywhere or "team_id" not in given else frozenset(scope.team_ids),
         own_group_ids=None if everywhere or "group_id" not in given else frozenset(scope.group_ids),
     )
 
 
-async def find_filter_rows(session: AsyncSession, viewer: Viewer, draft: CampaignDraft) -> set[tuple[str, object]]:
+async def find_filter_rows(
+    session: AsyncSession, viewer: Viewer, references: Iterable[FilterReference]
+) -> set[tuple[str, object]]:
     """Which of the rows that a new filter names are there, as type and key."""
     wanted: dict[str, set[object]] = {}
-    for reference in draft.references:
+    for reference in references:
         wanted.setdefault(reference.typename, set()).add(reference.key)
     found: set[tuple[str, object]] = set()
     for typename, keys in wanted.items():
-        source = IDS[typename]
-        wanted_keys = bindparam("wanted_keys", list(keys), type_=array_of(source.key_column))
-        there = select(source.key_column).where(source.visible(), source.key_column == any_(wanted_keys))
-        rows = await session.scalars(there, viewer.identity.scope.parameters())
-        found |= {(typename, key) for key in rows}
+        found |= {(typename, key) for key in await find_rows(session, viewer, IDS[typename], keys)}
     return found
+
+
+async def find_rows(session: AsyncSession, viewer: Viewer, source: Source, keys: Collection[object]) -> set[object]:
+    """The keys of which there is a row that the viewer may see."""
+    wanted_keys = bindparam("wanted_keys", list(keys), type_=array_of(source.key_column))
+    there = select(source.key_column).where(source.visible(), source.key_column == any_(wanted_keys))
+    return set(await session.scalars(there, viewer.identity.scope.parameters()))
 
 
 def facts_of_stored(draft: CampaignDraft, catalogue: Catalogue, sender_domain: str | None, now: datetime) -> Facts:

@@ -11,7 +11,6 @@ from uuid import uuid4
 
 from sqlalchemy import func, insert, select, text
 
-from resolvers import access
 from resolvers.changes.campaign_drafts import CampaignDraft, CampaignGiven, Reading, read_draft
 from resolvers.changes.campaign_rules import Occasion, find_broken_rules
 from resolvers.changes.campaigns import find_campaign, refuse_if
@@ -21,6 +20,7 @@ from resolvers.changes.rendering import Message, find_message, rendered
 from resolvers.changes.user_errors import UserError, UserErrorCode, refused
 from resolvers.context import Context, StoredPreview
 from resolvers.templates import TEMPLATE
+from store import access
 from store.models import CampaignType, Preview, Template
 
 LIFE = timedelta(minutes=15)

@@ -9,12 +9,12 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from content.rendering import RenderedMessage, compile_message
-from resolvers import access
 from resolvers.changes.aside import aside
 from resolvers.changes.campaign_drafts import CampaignDraft
 from resolvers.changes.user_errors import UserError, absent
 from resolvers.contacts import CONTACT
 from resolvers.context import Context
+from store import access
 from store.merge_values import MERGE_ROWS, USER_ROW, contact_values, user_as_contact
 from store.models import CampaignType, Template
 

@@ -13,7 +13,6 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from content.addresses import ascii_domain
-from resolvers import access
 from resolvers.changes.campaign_life import UNDER_WAY
 from resolvers.changes.campaign_rules import is_missing, required
 from resolvers.changes.outcomes import Outcome
@@ -29,6 +28,7 @@ from resolvers.changes.user_errors import (
 )
 from resolvers.context import Context, Viewer
 from resolvers.templates import TEMPLATE
+from store import access
 from store.models import Campaign, CampaignSettings, CampaignType, Role, Template
 from store.sql_types import AnyRow
 

@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from content.merge_fields import SUBJECT
 from content.problems import template_problems
-from resolvers import access
 from resolvers.changes.aside import aside
 from resolvers.changes.campaign_life import UNDER_WAY
 from resolvers.changes.campaign_rules import LONGEST_CONTENT, content_errors, is_missing, own_or_absent, required
@@ -23,7 +22,9 @@ from resolvers.changes.user_errors import Refused, UserError, UserErrorCode, lin
 from resolvers.context import Context, Viewer
 from resolvers.people import GROUP, TEAM
 from resolvers.templates import TEMPLATE
+from store import access
 from store.models import Campaign, Group, Role, Team, Template, TemplateType
+from store.signals import Channel, signal
 from store.sql_types import AnyRow
 
 LONGEST_TITLE = 255
@@ -124,11 +125,13 @@ async def delete_template(context: Context, id: str) -> Outcome:
             message = f"{count} scheduled campaign{'s use' if count > 1 else ' uses'} this template."
             raise refused(["id"], UserErrorCode.IN_USE, message)
         # Who saw a campaign with the template must not approve it without.
-        await session.execute(
+        losing = (
             update(Campaign)
             .where(Campaign.company_id == viewer.company_id, Campaign.template_id == row.id)
             .values(template_id=None, version=Campaign.version + 1, updated_at=func.now())
         )
+        changed = (await session.scalars(losing.returning(Campaign.id))).all()
+        await signal(session, Channel.CAMPAIGNS, viewer.company_id, *changed)
         await session.execute(delete(Template).where(Template.company_id == viewer.company_id, Template.id == row.id))
     return Outcome((row.id,))
 

@@ -114,7 +114,7 @@ FROM demo_exports
 CROSS JOIN LATERAL (SELECT coalesce(finished_at, CASE status WHEN 'PENDING' THEN created_at
     ELSE least(created_at + interval '30 seconds', pg_temp.now()) END)) AS change (changed_at)
 CROSS JOIN LATERAL (SELECT CASE pg_temp.roll('error', n, 3)
-    WHEN 0 THEN ARRAY['FILE_STORE_UNAVAILABLE', 'The file store did not answer.']
-    WHEN 1 THEN ARRAY['TIMED_OUT', 'The export took longer than an hour.']
-    ELSE ARRAY['INTERNAL_ERROR', 'Something went wrong on our side.'] END) AS failure (error)
+    WHEN 0 THEN ARRAY['STORAGE_UNAVAILABLE', 'The file store could not be reached, or refused the file.']
+    WHEN 1 THEN ARRAY['DISK_FULL', 'There was no room for the file.']
+    ELSE ARRAY['INTERNAL_ERROR', 'Something went wrong while it was written.'] END) AS failure (error)
 ORDER BY n

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from store.demo.statements import read
 
 # Takes a file's key and its bytes.
-WriteFile = Callable[[str, bytes], None]
+WriteFile = Callable[[str, bytes], Awaitable[None]]
 
 ROWS = {step.name: step.statement for step in read("files")}
 FINISHED = text("SELECT id, kind, format, file_key FROM demo_exports WHERE status = 'COMPLETED' ORDER BY n")
@@ -33,7 +33,7 @@ async def write_exports(connection: AsyncConnection, company_id: int, write_file
         result = await connection.execute(ROWS[export.kind], parameters)
         names, rows = list(result.keys()), result.all()
         content = as_csv(names, rows) if export.format == "CSV" else as_jsonl(names, rows)
-        write_file(export.file_key, content)
+        await write_file(export.file_key, content)
         facts = {"rows": len(rows), "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         await connection.execute(RECORD, {"export_id": export.id, **facts})
 

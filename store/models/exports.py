@@ -41,6 +41,7 @@ class File(Owned, Base):
     """The bytes that an export became; `key` names them in the file store and is never shown."""
 
     __tablename__ = "files"
+    __table_args__ = (CheckConstraint("bytes >= 0", name="bytes"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
     name: Mapped[str] = mapped_column(String(255))
@@ -53,6 +54,13 @@ class File(Owned, Base):
 
 
 class Export(Owned, Stamped, Base):
+    """`attempt` is the number of the claim whose worker may write here: a write under another one changes nothing.
+
+    `sequence` grows with every write that readers may want to see. `as_of`: rows that were made later are not in it.
+    `columns`: what its file holds, as a list of `{name, header}`. `checkpoint`: what the next attempt goes on from
+    (`jobs/exports`); never shown. `heartbeat_at`: the last sign of life of the worker that writes it.
+    """
+
     __tablename__ = "exports"
     __table_args__ = (
         refers_to("users", "requested_by_id"),
@@ -65,6 +73,8 @@ class Export(Owned, Stamped, Base):
         # Who may see an export is decided by its campaign, so one of a campaign must name it.
         CheckConstraint("kind NOT IN ('CAMPAIGN_RECIPIENTS', 'LETTERS') OR campaign_id IS NOT NULL", name="campaign"),
         CheckConstraint("rows_processed >= 0", name="rows_processed"),
+        CheckConstraint("rows_total >= 0", name="rows_total"),
+        CheckConstraint("bytes >= 0", name="bytes"),
         CheckConstraint("status <> 'COMPLETED' OR file_id IS NOT NULL", name="completed_file"),
         CheckConstraint("(status = 'FAILED') = (error_code IS NOT NULL)", name="failed_error"),
     )
@@ -86,8 +96,18 @@ class Export(Owned, Stamped, Base):
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None]
     regenerated_from_id: Mapped[UUID | None]
+    attempt: Mapped[int] = mapped_column(server_default="0")
+    sequence: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    as_of: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    heartbeat_at: Mapped[datetime | None]
+    rows_per_second: Mapped[float | None]
+    columns: Mapped[list[JsonValue] | None]
+    checkpoint: Mapped[dict[str, JsonValue] | None]
 
 
+# The sweep looks over all companies.
+Index("files_expires_idx", File.expires_at)
 Index("exports_created_idx", Export.company_id, Export.created_at, Export.id)
 Index("exports_kind_idx", Export.company_id, Export.kind, Export.created_at, Export.id)
 Index("exports_status_idx", Export.company_id, Export.status, Export.created_at, Export.id)

@@ -14,12 +14,14 @@ from store.models.base import Base, Owned, one_of
 
 class JobKind(StrEnum):
     TEST_MAIL = "TEST_MAIL"
+    EXPORT = "EXPORT"
 
 
 class Job(Owned, Base):
     """A note that the row `subject_id` waits for a worker; it holds no data of people.
 
-    `claimed_until`: a worker has it until then (by the database's clock); `attempt` counts who has had it.
+    `claimed_until`: a worker has it until then (by the database's clock); `attempt` counts who has had it, and
+    `failures` how many of them could not do it: being stopped or killed is no failure.
     """
 
     __tablename__ = "jobs"
@@ -31,8 +33,11 @@ class Job(Owned, Base):
     due_at: Mapped[datetime] = mapped_column(server_default=func.now())
     claimed_until: Mapped[datetime | None]
     attempt: Mapped[int] = mapped_column(server_default="0")
+    failures: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 # Workers look over all companies.
 Index("jobs_due_idx", Job.due_at, Job.id)
+# Attempts are counted by the job, so a row has one.
+Index("jobs_subject_key", Job.company_id, Job.subject_id, Job.kind, unique=True)

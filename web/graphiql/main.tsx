@@ -22,8 +22,13 @@ import {
 } from "./headers";
 import { storage, storedActiveTab } from "./storage";
 
+// Subscriptions; the headers of the editor, and so the token, go into connection_init.
+const sockets = new URL("/graphql", location.href);
+sockets.protocol = sockets.protocol.replace("http", "ws");
+
 const fetcher = createGraphiQLFetcher({
   url: "/graphql",
+  subscriptionUrl: sockets.href,
   // The server answers with one JSON document: no @defer, no @stream.
   enableIncrementalDelivery: false,
 });

@@ -1,0 +1,122 @@
+"""How does the process serve HTTP and WebSockets, and how does it stop without waiting for streams?
+
+uvicorn's own protocols, which also hand the application their side of a connection: whether the client reads, and a way
+to cut it off when it does not. ASGI has neither, and closing politely waits for the client to read what is left.
+"""
+
+from __future__ import annotations
+
+import resource
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import uvicorn
+from starlette.applications import Starlette
+from uvicorn._types import ASGISendEvent  # no public module has uvicorn's types
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
+
+from gateway.settings import Settings
+from gateway.streams.outbox import FLOW, Patience
+
+KEEP_ALIVE_SECONDS = 75
+SHUTDOWN_SECONDS = 10
+# More than one process can serve.
+MOST_FILES = 100_000
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """HTTP/1.1; is the `Flow` of its connection."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {FLOW: {"flow": self}}
+
+    def is_writable(self) -> bool:
+        return not self.flow.write_paused
+
+    async def drained(self) -> None:
+        await self.flow.drain()
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """RFC 6455; is the `Flow` of its connection."""
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if not self.close_sent:
+            self.scope["extensions"][FLOW] = {"flow": self}
+
+    def is_writable(self) -> bool:
+        return self.writable.is_set()
+
+    async def drained(self) -> None:
+        await self.writable.wait()
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        # An OSError, as ASGI has it, also where the server itself has closed and the application cannot know yet.
+        if self.close_sent:
+            raise ClientDisconnected
+        await super().send(message)
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if not self.is_writable():
+            self.abort()
+
+    def keepalive_timeout(self) -> None:
+        # It would close politely, which waits for the peer that has just been found not to answer.
+        super().keepalive_timeout()
+        self.abort()
+
+
+class Server(uvicorn.Server):
+    """Ends the streams before it waits for open connections."""
+
+    def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(config)
+        self._drain = drain
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._drain()
+        await super().shutdown(sockets)
+
+
+def allow_many_connections() -> None:
+    """Each takes a file of the process, of which systems grant few unless they are asked."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    # macOS says that there is no limit, and has one.
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+
+
+def server_of(app: Starlette, settings: Settings, patience: Patience | None = None) -> Server:
+    """The server of the application that `build_app` made."""
+    patience = patience or Patience()
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=HttpProtocol,
+        ws=WebSocketProtocol,
+        ws_max_size=settings.max_body_bytes,
+        # A compressor takes more memory than all the rest of a socket, and events are small.
+        ws_per_message_deflate=False,
+        ws_ping_interval=patience.ping,
+        ws_ping_timeout=patience.pong,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    return Server(config, app.state.drain)

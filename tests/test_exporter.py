@@ -1,0 +1,322 @@
+"""What does a worker make of an export that waits: its row on the way, its file at the end, or why there is none?"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import anyio
+import pytest
+
+from jobs.exports.spool import Spool
+from jobs.exports.sweep import sweep_exports
+from store.files import FilesUnavailable, LocalFiles, Piece, Stored
+from store.signals import Channel
+from tests.conftest import World
+from tests.exporting import LIMITS, QUICK, Exports, exporting, exports_of
+from tests.post import until
+
+pytestmark = pytest.mark.anyio
+
+MANY = 2_000
+
+
+@pytest.fixture
+async def exports(world: World, tmp_path: Path) -> AsyncIterator[Exports]:
+    async with exports_of(world.url, world.acme, tmp_path) as found:
+        yield found
+
+
+class HeldFiles(LocalFiles):
+    """A store that takes a file only when it is told to; `asked` is set when one waits."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.asked = anyio.Event()
+        self.going_on = anyio.Event()
+
+    async def put(self, key: str, pieces: Sequence[Piece], *, name: str, content_type: str) -> Stored:
+        self.asked.set()
+        await self.going_on.wait()
+        return await super().put(key, pieces, name=name, content_type=content_type)
+
+
+class BrokenFiles(LocalFiles):
+    """A store that fails so many times before it takes a file."""
+
+    def __init__(self, root: Path, failures: int) -> None:
+        super().__init__(root)
+        self.failures = failures
+
+    async def put(self, key: str, pieces: Sequence[Piece], *, name: str, content_type: str) -> Stored:
+        if self.failures:
+            self.failures -= 1
+            raise FilesUnavailable
+        return await super().put(key, pieces, name=name, content_type=content_type)
+
+
+async def test_complete(exports: Exports) -> None:
+    """A complete export has rows, bytes, digest, columns, times and a file that we named, and nothing else is left."""
+    async with exporting(exports.url, exports.folder):
+        id = await exports.ask(parameters={"columns": ["email", "custom_fields.cars"]})
+        content = await exports.content_of(id)
+    rows = list(csv.DictReader(io.StringIO(content.decode())))
+    assert [list(row.values()) for row in rows] == [["maegan@example.com", "2"], ["", ""]]
+    row = await exports.row(id)
+    assert (row.rows_total, row.rows_processed, row.attempt) == (2, 2, 1)
+    assert [column["name"] for column in row.columns] == ["email", "custom_fields.cars"]
+    assert row.created_at <= row.as_of <= row.started_at <= row.heartbeat_at
+    assert row.exported_at is not None
+    assert row.checkpoint is None
+    name = await exports.value("SELECT name FROM files WHERE id = :id", id=row.file_id)
+    assert name == f"contacts-{row.as_of:%Y-%m-%d}-{str(id)[:8]}.csv"
+    assert exports.left() == await exports.known() == {f"files/{exports.company_id}/{id}/1.csv"}
+    assert await exports.value("SELECT count(*) FROM jobs WHERE kind = 'EXPORT'") == 0
+
+
+@pytest.mark.parametrize("format", ["CSV", "XLSX", "JSONL"])
+async def test_progress_grows(exports: Exports, format: str) -> None:
+    """What is seen of the row on the way never goes back: sequence, rows, place; and what a signal told is there."""
+    await exports.add_contacts(MANY)
+    seen: list[Any] = []
+    async with exporting(exports.url, exports.folder, chunk=50):
+        id = await exports.ask(format)
+        with anyio.fail_after(60):
+            while not seen or seen[-1].status in ("PENDING", "RUNNING"):
+                seen.append(await exports.row(id))
+                await anyio.sleep(0.001)
+    running = [row for row in seen if row.status == "RUNNING"]
+    assert len({row.sequence for row in running}) > 5
+    for field in ("sequence", "rows_processed", "heartbeat_at"):
+        values = [getattr(row, field) for row in running]
+        assert values == sorted(values), field
+    assert {row.rows_total for row in running[1:]} <= {None, MANY + 2}
+    assert seen[-1].rows_processed == MANY + 2
+
+
+async def test_signals_are_few(exports: Exports) -> None:
+    """An export of a hundred ranges tells of itself at its beginning and its end, and four times a second between."""
+    await exports.add_contacts(MANY)
+    heard: list[str] = []
+    pooled = await exports.database.engine.raw_connection()
+    connection = pooled.driver_connection
+    assert connection is not None
+    await connection.add_listener(Channel.EXPORTS, lambda *told: heard.append(told[-1]))
+    async with exporting(exports.url, exports.folder, chunk=50):
+        id = await exports.ask()
+        row = await exports.end_of(id)
+        await until(lambda: exports.value("SELECT true"))
+    await connection.reset()
+    pooled.close()
+    assert set(heard) == {f"{exports.company_id}:{id}"}
+    seconds = (row.updated_at - row.started_at).total_seconds()
+    assert 2 <= len(heard) <= 4 + 4 * seconds < row.sequence
+
+
+async def test_canceled_on_the_way(exports: Exports) -> None:
+    """An export that is being stopped ends soon, keeps no file, and leaves nothing behind."""
+    files = HeldFiles(exports.folder / "files")
+    async with exporting(exports.url, exports.folder, files=files):
+        id = await exports.ask()
+        await files.asked.wait()
+        await exports.change("UPDATE exports SET status = 'CANCELING' WHERE id = :id", id=id)
+        row = await exports.end_of(id)
+    assert (row.status, row.file_id, row.checkpoint) == ("CANCELED", None, None)
+    assert exports.left() == set()
+
+
+async def test_canceled_at_the_last_moment(exports: Exports) -> None:
+    """An export that is stopped when its file is in the store already has no file either."""
+
+    class LateFiles(LocalFiles):
+        async def put(self, key: str, pieces: Sequence[Piece], *, name: str, content_type: str) -> Stored:
+            stored = await super().put(key, pieces, name=name, content_type=content_type)
+            await exports.change("UPDATE exports SET status = 'CANCELING' WHERE status = 'RUNNING'")
+            return stored
+
+    async with exporting(exports.url, exports.folder, files=LateFiles(exports.folder / "files")):
+        row = await exports.end_of(await exports.ask())
+    assert (row.status, row.file_id) == ("CANCELED", None)
+    assert exports.left() == set()
+
+
+async def test_canceled_before(exports: Exports) -> None:
+    """An export that is to be stopped, and that no worker has, is CANCELED by the next one; one that is over stays."""
+    stopping, over = await exports.ask(status="CANCELING"), await exports.ask(status="CANCELED")
+    async with exporting(exports.url, exports.folder):
+        assert (await exports.end_of(stopping)).status == "CANCELED"
+        await until(lambda: exports.value("SELECT count(*) = 0 FROM jobs WHERE kind = 'EXPORT'"))
+    assert (await exports.row(over)).sequence == 0
+
+
+async def test_deleted_on_the_way(exports: Exports) -> None:
+    """An export whose row is gone, with its campaign for instance, ends without a trace."""
+    files = HeldFiles(exports.folder / "files")
+    async with exporting(exports.url, exports.folder, files=files):
+        id = await exports.ask()
+        await files.asked.wait()
+        await exports.change("DELETE FROM exports WHERE id = :id", id=id)
+        files.going_on.set()
+        await until(lambda: exports.value("SELECT count(*) = 0 FROM jobs WHERE kind = 'EXPORT'"))
+    assert exports.left() == set()
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [
+        (replace(LIMITS, rows=1), "TOO_MANY_ROWS"),
+        (replace(LIMITS, company_bytes=50), "STORAGE_LIMIT"),
+    ],
+)
+async def test_limits(exports: Exports, limits: object, code: str) -> None:
+    """An export beyond a limit fails at once, with a reason for people, and leaves nothing behind."""
+    async with exporting(exports.url, exports.folder, limits=limits):  # type: ignore[arg-type]  # see above
+        row = await exports.end_of(await exports.ask())
+    assert (row.status, row.error_code, row.attempt) == ("FAILED", code, 1)
+    assert row.error_message.endswith((".", "exports."))
+    assert exports.left() == set()
+
+
+async def test_files_of_the_company_count(exports: Exports) -> None:
+    """What the company's other files hold counts towards its limit."""
+    files = "SELECT coalesce(sum(bytes), 0) FROM files WHERE company_id = :company AND expires_at > now()"
+    async with exporting(exports.url, exports.folder):
+        first = await exports.end_of(await exports.ask())
+    held = int(await exports.value(files, company=exports.company_id))
+    limits = replace(LIMITS, company_bytes=held + first.bytes)
+    async with exporting(exports.url, exports.folder, limits=limits):
+        assert (await exports.end_of(await exports.ask())).status == "COMPLETED"
+        assert (await exports.end_of(await exports.ask())).error_code == "STORAGE_LIMIT"
+
+
+async def test_a_store_that_comes_back(exports: Exports) -> None:
+    """When the store fails and then works, the export is complete, from where it was."""
+    async with exporting(exports.url, exports.folder, files=BrokenFiles(exports.folder / "files", failures=2)):
+        row = await exports.end_of(await exports.ask())
+    assert (row.status, row.attempt) == ("COMPLETED", 3)
+    assert exports.left() == await exports.known()
+
+
+async def test_a_store_that_stays_away(exports: Exports) -> None:
+    """When the store fails every time, the export fails with a reason, after so many attempts; nothing is left."""
+    async with exporting(exports.url, exports.folder, files=BrokenFiles(exports.folder / "files", failures=100)):
+        row = await exports.end_of(await exports.ask())
+    assert (row.status, row.error_code, row.attempt) == ("FAILED", "STORAGE_UNAVAILABLE", QUICK.attempts)
+    assert exports.left() == set()
+
+
+async def test_new_columns_begin_anew(exports: Exports) -> None:
+    """When the company gets another field while an export is cut off, the next attempt begins with the first row."""
+    await exports.add_contacts(MANY)
+    async with exporting(exports.url, exports.folder, chunk=50) as worker:
+        id = await exports.ask()
+        await exports.until_rows(id, 500)
+        worker.stop()
+    await exports.change(
+        "INSERT INTO fields (company_id, owner, custom, type, name, label, sort_order)"
+        " VALUES (:company, 'CONTACT', true, 'TEXT', 'shoe', 'Shoe', 99)",
+        company=exports.company_id,
+    )
+    async with exporting(exports.url, exports.folder):
+        content = await exports.content_of(id)
+        again = await exports.content_of(await exports.ask())
+    assert content == again
+    assert content.splitlines()[0].endswith(b",Shoe")
+
+
+async def test_another_machine_begins_anew(exports: Exports, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where the spool of the last attempt is not, the export is written from the beginning."""
+    await exports.add_contacts(MANY)
+    async with exporting(exports.url, exports.folder, chunk=50) as worker:
+        id = await exports.ask()
+        await exports.until_rows(id, 500)
+        worker.stop()
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    async with exporting(exports.url, elsewhere, files=exports.files):
+        content = await exports.content_of(id)
+        assert content == await exports.content_of(await exports.ask())
+
+
+async def test_letters_are_not_there_yet(exports: Exports, world: World) -> None:
+    """Letters cannot be exported so far, and the export says so."""
+    campaign = world.acme.rows["sent"]
+    async with exporting(exports.url, exports.folder):
+        row = await exports.end_of(await exports.ask("ZIP", kind="LETTERS", campaign_id=campaign))
+    assert (row.status, row.error_code) == ("FAILED", "UNSUPPORTED_KIND")
+
+
+async def expire(exports: Exports, id: UUID) -> None:
+    sql = "UPDATE files SET expires_at = now() WHERE id = (SELECT file_id FROM exports WHERE id = :id)"
+    await exports.change(sql, id=id)
+
+
+async def sweep(exports: Exports) -> None:
+    await sweep_exports(exports.database, exports.files, Spool(exports.folder / "spool"))
+
+
+async def test_expired(exports: Exports) -> None:
+    """When a file's life is over, its bytes and its row go, and the export is EXPIRED; others stay."""
+    async with exporting(exports.url, exports.folder):
+        id, other = await exports.ask(), await exports.ask()
+        await exports.content_of(id)
+        content = await exports.content_of(other)
+    await expire(exports, id)
+    before = await exports.row(id)
+    await sweep(exports)
+    after = await exports.row(id)
+    assert (after.status, after.file_id, after.sha256) == ("EXPIRED", None, before.sha256)
+    assert after.sequence == before.sequence + 1
+    assert exports.left() == await exports.known()
+    assert await exports.content_of(other) == content
+
+
+async def test_files_without_an_export(exports: Exports) -> None:
+    """The file of an export that was deleted goes with the next sweep."""
+    async with exporting(exports.url, exports.folder):
+        id = await exports.ask()
+        await exports.content_of(id)
+    await exports.change("DELETE FROM exports WHERE id = :id", id=id)
+    await sweep(exports)
+    assert exports.left() == set() == await exports.known()
+
+
+async def test_spool_is_tidied(exports: Exports) -> None:
+    """What an export left in the spool goes when it is over or gone; that of one in the making stays."""
+    over, waiting = await exports.ask(status="CANCELED"), await exports.ask()
+    spool = Spool(exports.folder / "spool")
+    for id in (over, waiting, UUID(int=7)):
+        spooled = spool.of(exports.company_id, id)
+        spooled.keep_only([])
+        with spooled.writing(1) as file:
+            file.write(b"text")
+    (exports.folder / "spool" / "notes").mkdir()
+    await sweep(exports)
+    assert exports.left() == {f"spool/{exports.company_id}-{waiting}/1.part"}
+    assert (exports.folder / "spool" / "notes").is_dir()
+
+
+async def test_without_a_job(exports: Exports) -> None:
+    """An export that waits and has no job is given one by a sweep, and only one."""
+    id = await exports.ask()
+    await exports.change("DELETE FROM jobs WHERE kind = 'EXPORT'")
+    async with anyio.create_task_group() as tasks:
+        for _ in range(4):
+            tasks.start_soon(sweep, exports)
+    assert await exports.value("SELECT count(*) FROM jobs WHERE subject_id = :id", id=id) == 1
+    async with exporting(exports.url, exports.folder):
+        await exports.content_of(id)
+
+
+async def test_life_of_a_file(exports: Exports) -> None:
+    """A file lives as long as the limits say, by the database's clock."""
+    limits = replace(LIMITS, file_life=timedelta(hours=1, seconds=0.5))
+    async with exporting(exports.url, exports.folder, limits=limits):
+        row = await exports.end_of(await exports.ask())
+    sql = "SELECT extract(epoch FROM expires_at - created_at)::float8 FROM files WHERE id = :id"
+    assert await exports.value(sql, id=row.file_id) == 3600.5
