@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
+from jobs.exports.spool import Spool
+from jobs.exports.sweep import sweep_exports
 from jobs.worker import Pace
 from store.database import owner_transaction
 from store.files import LocalFiles
 from store.migrate import migrate
 from store.models import Company, User
+from tests.bucket import IMPATIENCE, PREFIX, before, new_bucket, store_running
 from tests.build import Builder, TestCompany
 from tests.conftest import World
-from tests.exporting import Exports, exporting, exports_of
+from tests.exporting import QUICK, Exports, exporting, exports_of
 from tests.restarts import RestartableServer
 
 pytestmark = pytest.mark.anyio
@@ -76,6 +82,44 @@ def files_in(folder: Path) -> list[Path]:
 
 async def a_contact(exports: Exports) -> object:
     return await exports.value("SELECT id FROM contacts WHERE company_id = :id LIMIT 1", id=exports.company_id)
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[int]:
+    """The port of an S3-compatible store."""
+    with store_running() as port:
+        yield port
+
+
+async def test_bucket(exports: Exports, store: int) -> None:
+    """With a bucket the file is in it, whole, and nothing else; the sweep takes it out again."""
+    bucket = new_bucket(store)
+    async with exporting(exports.url, exports.folder, files=bucket.files()):
+        row = await exports.end_of(await exports.ask())
+    assert (row.status, row.error_code) == ("COMPLETED", None)
+    async with httpx.AsyncClient() as client:
+        downloaded = await client.get(bucket.files().sign(row.key, timedelta(minutes=1)))
+    assert hashlib.sha256(downloaded.content).hexdigest() == row.sha256
+    assert bucket.contents() == ([f"{PREFIX}/{row.key}"], [])
+    assert exports.left() == set()
+    await exports.change("UPDATE files SET expires_at = now() WHERE id = :id", id=row.file_id)
+    await sweep_exports(exports.database, bucket.files(), Spool(exports.folder / "spool"))
+    assert bucket.contents() == ([], [])
+    assert (await exports.row(row.id)).status == "EXPIRED"
+
+
+@pytest.mark.parametrize("status", [503, 403, None])
+async def test_failing_bucket(exports: Exports, store: int, status: int | None) -> None:
+    """When the store refuses every upload or never answers, the export fails with a reason, after so many tries."""
+    bucket = new_bucket(store)
+    async with before(store) as proxy:
+        proxy.fails = lambda line: status if line.startswith("PUT") else 0
+        files = bucket.files(proxy.url, patience=IMPATIENCE)
+        async with exporting(exports.url, exports.folder, files=files):
+            row = await exports.end_of(await exports.ask())
+    assert (row.status, row.error_code, row.attempt) == ("FAILED", "STORAGE_UNAVAILABLE", QUICK.attempts)
+    assert bucket.contents() == ([], [])
+    assert exports.left() == set()
 
 
 @pytest.fixture

@@ -42,11 +42,12 @@ NONE: Parameters = MappingProxyType({})
 PATIENCE = 300.0
 CLOSING_SECONDS = 5.0
 BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-# The rows of a chunk are sorted in memory where they do not come in order.
+# The rows of a chunk are sorted in memory where they do not come in order. A connection may be idle for as long as
+# another of the same snapshot is busy.
 SETTINGS = """
     SELECT set_config('app.company_id', $1, true), set_config('statement_timeout', $2, true),
         set_config('TimeZone', 'UTC', true), set_config('DateStyle', 'ISO, YMD', true),
-        set_config('work_mem', '64MB', true)
+        set_config('work_mem', '64MB', true), set_config('idle_in_transaction_session_timeout', $2, true)
 """
 # What needs quotes in a CSV file (RFC 4180); an empty text has them so that it is not taken for none.
 QUOTED_FOR = frozenset(',"\r\n')
