@@ -7,6 +7,7 @@ memory, or on the disk where it is much.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import tempfile
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -18,7 +19,7 @@ from typing import IO
 from jobs.exports.copying import Copying, Place
 
 # Of a range; more is kept in a file without a name.
-BYTES_IN_MEMORY = 16 * 2**20
+BYTES_IN_MEMORY = 8 * 2**20
 
 
 @dataclass(frozen=True)
@@ -35,27 +36,10 @@ async def reading_ahead(
     sources: Sequence[Copying], after: Place | None, folder: Path
 ) -> AsyncIterator[AsyncIterator[Chunk]]:
     """The chunks from a place on; whatever is still being read at the end is given up."""
-    async with aclosing(chunks(sources, after, folder)) as found:
-        yield found
-
-
-async def chunks(sources: Sequence[Copying], after: Place | None, folder: Path) -> AsyncGenerator[Chunk]:
     begun: deque[asyncio.Task[Chunk]] = deque()
-    turn = 0
     try:
-        while True:
-            if len(begun) == len(sources):
-                yield await begun[0]
-                begun.popleft().result().lines.close()
-            source = sources[turn % len(sources)]
-            until = await source.end_of_range(after)
-            if until is None:
-                break
-            begun.append(asyncio.create_task(read(source, after, until, folder)))
-            after, turn = until, turn + 1
-        while begun:
-            yield await begun[0]
-            begun.popleft().result().lines.close()
+        async with aclosing(chunks(sources, after, folder, begun)) as found:
+            yield found
     finally:
         for task in begun:
             task.cancel()
@@ -64,8 +48,34 @@ async def chunks(sources: Sequence[Copying], after: Place | None, folder: Path) 
                 left.lines.close()
 
 
+async def chunks(
+    sources: Sequence[Copying], after: Place | None, folder: Path, begun: deque[asyncio.Task[Chunk]]
+) -> AsyncGenerator[Chunk]:
+    """`begun`: what is being read, the next chunk first; the one that was given last stands before it."""
+    turns = itertools.cycle(sources)
+    ended = False
+    given = 0
+    while True:
+        # A source has its turn again when the chunk that it read is there, and before that is looked at.
+        while not ended and len(begun) < len(sources) + given:
+            source = next(turns)
+            until = await source.end_of_range(after)
+            ended = until is None
+            if until is not None:
+                begun.append(asyncio.create_task(read(source, after, until, folder)))
+                after = until
+        if given:
+            yield begun[0].result()
+            begun.popleft().result().lines.close()
+            given = 0
+        if not begun:
+            return
+        await begun[0]
+        given = 1
+
+
 async def read(source: Copying, after: Place | None, until: Place, folder: Path) -> Chunk:
-    lines = tempfile.SpooledTemporaryFile(BYTES_IN_MEMORY, dir=str(folder))  # noqa: SIM115 - closed by `chunks`
+    lines = tempfile.SpooledTemporaryFile(BYTES_IN_MEMORY, dir=str(folder))  # noqa: SIM115 - closed when the chunk is over
     try:
         rows = await source.copy(after, until, lines.write)
     except BaseException:

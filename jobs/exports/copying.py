@@ -36,7 +36,7 @@ Place = list[JsonValue]
 """The key that the next range begins after, each part as text."""
 
 # A step costs some milliseconds of its own, and tables that are looked up may be read for it as a whole.
-CHUNK_KEYS = 50_000
+CHUNK_KEYS = 25_000
 NONE: Parameters = MappingProxyType({})
 # Seconds that one statement may take: the count reads every row, and a disk may be slow to take what COPY brings.
 PATIENCE = 300.0

@@ -54,7 +54,8 @@ class Spooled:
     @contextmanager
     def writing(self, attempt: int) -> Iterator[BinaryIO]:
         """The new file of an attempt."""
-        with self._part(attempt).open("xb") as file:
+        descriptor = os.open(self._part(attempt), os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=0o600)
+        with os.fdopen(descriptor, "wb") as file:
             yield file
 
     def beside(self, name: str) -> Path:

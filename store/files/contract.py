@@ -43,6 +43,7 @@ class Files(Protocol):
     async def put(self, key: str, pieces: Sequence[Piece], *, name: str, content_type: str) -> Stored:
         """Makes the file of the pieces, one after the other; it is to be saved as `name`, made safe.
 
+        A single piece that is a whole file may be taken as it is: nobody may write to that file any more.
         Returns when it is durable. Raises OSError for this machine's disk (ENOSPC and EDQUOT: full) and
         FilesUnavailable for a store elsewhere, and leaves nothing behind that can be reached. When it is cancelled it
         ends only after it has given up.

@@ -55,11 +55,16 @@ class LocalFiles:
 
     def _put(self, key: str, reading: Reading) -> Stored:
         path = self._inside(key)
-        with self._new_file(path) as file:
-            for chunk in reading.chunks(CHUNK_BYTES):
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
+        with self._new_name(path) as part:
+            whole = reading.whole_file()
+            if whole is not None and linked(whole, part):
+                for _ in reading.chunks(CHUNK_BYTES):
+                    pass
+            else:
+                with self._opened(part) as file:
+                    for chunk in reading.chunks(CHUNK_BYTES):
+                        file.write(chunk)
+            synced(part)
             stored = reading.stored()
         # The file's name is in its folder, whose own is in the one above.
         for folder in self._folders_from(path.parent):
@@ -67,12 +72,11 @@ class LocalFiles:
         return stored
 
     @contextmanager
-    def _new_file(self, path: Path) -> Iterator[BinaryIO]:
-        """A file that gets its name at the end, if all went well, and is gone otherwise."""
+    def _new_name(self, path: Path) -> Iterator[Path]:
+        """What the file is called until it gets its name at the end, if all went well; it is gone otherwise."""
         part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
         try:
-            with self._opened(part) as file:
-                yield file
+            yield part
             part.rename(path)
         except BaseException:
             part.unlink(missing_ok=True)
@@ -130,9 +134,20 @@ class LocalFiles:
                 return
 
 
-def synced(folder: Path) -> None:
-    """Returns when the names in the folder are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def linked(whole: Path, part: Path) -> bool:
+    """Whether the file could be given this name as well, which costs nothing; not from another disk."""
+    try:
+        part.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.link(whole, part, follow_symlinks=False)
+        part.chmod(0o600)
+    except OSError:
+        return False
+    return True
+
+
+def synced(path: Path) -> None:
+    """Returns when what is in the file, or the names in the folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

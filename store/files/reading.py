@@ -6,6 +6,7 @@ import asyncio
 import errno
 import hashlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import anyio
@@ -43,6 +44,12 @@ class Reading:
                     self._done += len(chunk)
                     left -= len(chunk)
                     yield chunk
+
+    def whole_file(self) -> Path | None:
+        """The file that is the only piece, if there is nothing in it but that."""
+        if len(self._pieces) != 1 or self._pieces[0].path.stat().st_size != self.total:
+            return None
+        return self._pieces[0].path
 
     def stored(self) -> Stored:
         """What was read; raises Abandoned, so that what nobody waits for is not completed."""
