@@ -31,7 +31,8 @@ from rich.table import Table
 from sqlalchemy import insert, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from jobs.exports.exporter import Exporter, ExportLimits
+from jobs.exports.attempt import ExportLimits, Means
+from jobs.exports.exporter import Exporter
 from jobs.exports.spool import Spool
 from jobs.worker import Duty, Worker
 from store.database import Database, owner_transaction
@@ -91,7 +92,8 @@ async def prepare(url: str, contacts: int) -> None:
 def work(url: str, folder: Path) -> None:
     async def run() -> None:
         database = Database(url, pool_size=4, command_timeout=600)
-        exporter = Exporter(database, LocalFiles(folder / "files"), Spool(folder / "spool"), LIMITS, time.monotonic)
+        means = Means(database, LocalFiles(folder / "files"), LIMITS, time.monotonic)
+        exporter = Exporter(means, Spool(folder / "spool"))
         worker = Worker(database, {JobKind.EXPORT: Duty(exporter, at_once=True)}, concurrency=1)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
         await worker.run()
@@ -152,8 +154,10 @@ def watch(process: psutil.Process, measured: Measured) -> None:
             measured.workbook = max(measured.workbook, child.memory_info().rss / 1e6)
 
 
-async def measure(url: str, folder: Path, process: psutil.Process, rounds: int) -> dict[str, Measured]:
-    found = {name: Measured() for name in ("psql", "CSV", "JSONL", "XLSX")}
+async def measure(
+    url: str, folder: Path, process: psutil.Process, formats: list[str], rounds: int
+) -> dict[str, Measured]:
+    found = {name: Measured() for name in ("psql", *formats)}
     copy = copied(url, folder / "psql.csv")
     database = Database(url, pool_size=2)
     # The first round fills the caches and is not counted.
@@ -194,6 +198,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--contacts", type=int, default=1_000_000)
     arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--formats", nargs="+", choices=["CSV", "JSONL", "XLSX"], default=["CSV", "JSONL", "XLSX"])
     given = arguments.parse_args()
     with (
         tempfile.TemporaryDirectory(dir="/tmp", prefix="mcg-bench-") as directory,
@@ -204,7 +209,7 @@ def main() -> None:
         process = SPAWNING.Process(target=work, args=(url, folder), daemon=False)
         process.start()
         try:
-            found = asyncio.run(measure(url, folder, psutil.Process(process.pid), given.rounds))
+            found = asyncio.run(measure(url, folder, psutil.Process(process.pid), given.formats, given.rounds))
         finally:
             process.terminate()
             process.join()

@@ -44,6 +44,7 @@ from jobs.worker import running
 from resolvers.context import Services
 from schema.build import Schema, build_schema
 from store.database import Database
+from store.files import Files
 from store.signals import Signals
 
 KEPT_DOCUMENTS = 500
@@ -142,6 +143,21 @@ async def in_background(work: Coroutine[None, None, None]) -> AsyncIterator[None
         await asyncio.wait([task])
 
 
+@asynccontextmanager
+async def worker_inside(settings: Settings, deployment: Deployment, files: Files) -> AsyncIterator[None]:
+    """A worker goes on for as long as this lasts, with connections of its own: requests cannot keep it from any."""
+    database = Database(
+        deployment.database_url,
+        pool_size=settings.worker_concurrency + 2,
+        command_timeout=settings.statement_timeout,
+    )
+    try:
+        async with running(build_worker(settings, database, files, deployment.spool, demo=deployment.demo)):
+            yield
+    finally:
+        await database.close()
+
+
 def build_app(
     settings: Settings, deployment: Deployment, now: Callable[[], datetime], patience: Patience | None = None
 ) -> Starlette:
@@ -178,12 +194,8 @@ def build_app(
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        worker = (
-            build_worker(settings, database, files, deployment.spool, demo=deployment.demo)
-            if deployment.worker
-            else None
-        )
-        async with nullcontext() if worker is None else running(worker):
+        working = worker_inside(settings, deployment, files) if deployment.worker else nullcontext()
+        async with working:
             async with in_background(services.signals.run()):
                 yield
             await graphql.shared_streams.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 from graphql import (
@@ -26,11 +26,12 @@ from strawberry.types.graphql import OperationType as AllowedType
 
 from gateway.auth import Authenticator, Unauthenticated
 from gateway.limits import document_limits
-from gateway.problems import INTERNAL_ERROR, MESSAGES, UNAVAILABLE, answered_errors, fault_code, report
-from resolvers.context import Context, Services, Viewer
+from gateway.problems import INTERNAL_ERROR, MESSAGES, TIMED_OUT, UNAVAILABLE, answered_errors, fault_code, report
+from resolvers.context import Context, KeptLinks, Services, Viewer, Watch
 from resolvers.errors import ClientError, ErrorCode
 from schema.build import Schema
 from store.models import TokenScope
+from store.signals import Hearing
 
 UNAUTHENTICATED = "UNAUTHENTICATED"
 ANSWERED_ONCE = {AllowedType.QUERY, AllowedType.MUTATION}
@@ -83,6 +84,11 @@ class Outcome:
     def has(self, code: str) -> bool:
         return any(error.get("extensions", {}).get("code") == code for error in self.errors)
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether something is missing that may be there if it is read again."""
+        return not self.refused and (self.has(UNAVAILABLE) or self.has(TIMED_OUT))
+
 
 Reauthorise = Callable[[], Awaitable[Viewer]]
 
@@ -102,8 +108,10 @@ class Operations:
             return refusal_of([refused], request_id)
         if operation.operation_name is None and has_several_operations(operation.query):
             return refusal_of([operation_error()], request_id)
-        if TokenScope.READ not in viewer.token_scopes:
-            return refusal_of([ClientError(ErrorCode.FORBIDDEN, "This token may not read.")], request_id)
+        try:
+            check_scope(viewer)
+        except ClientError as error:
+            return refusal_of([error], request_id)
         return None
 
     async def execute(self, operation: Operation, viewer: Viewer, request_id: str) -> Outcome:
@@ -123,14 +131,24 @@ class Operations:
         return outcome_of(result, request_id)
 
     async def events(
-        self, operation: Operation, viewer: Viewer, request_id: str, reauthorise: Reauthorise
+        self, operation: Operation, viewer: Viewer, request_id: str, reauthorise: Reauthorise, hearing: Hearing
     ) -> AsyncGenerator[Outcome, None]:
         """Runs a subscription; ends after a refusal. Between two events no connection to the database is held.
 
-        `reauthorise` gives the viewer as they are at each event. Raises what it raises.
+        There is an outcome of each reading, news or not, unless an outage left a part of it out: once there was an
+        outcome, such a reading is made again. `reauthorise` is called when a reading begins, and gives the viewer as
+        they are then; what it raises for want of a viewer is raised. `hearing`: woken, it makes the subscription read.
         """
-        reader = self._services.database.reading(viewer.identity.scope)
-        context = Context(viewer, reader, request_id, self._services, reauthorise)
+
+        async def still_allowed() -> Viewer:
+            found = await reauthorise()
+            check_scope(found)
+            return found
+
+        links = KeptLinks(self._services.mint_link, self._services.now)
+        services, watch = replace(self._services, mint_link=links), Watch(still_allowed, hearing)
+        reader = services.database.reading(viewer.identity.scope)
+        context, begun = Context(viewer, reader, request_id, services, watch), False
         try:
             results = await self._schema.subscribe(
                 operation.query,
@@ -143,7 +161,11 @@ class Operations:
                 async for result in results:
                     await context.rest()
                     raise_unauthenticated(result.errors or [])
-                    yield outcome_of(result, request_id)
+                    outcome = outcome_of(result, request_id)
+                    watch.failed = begun and outcome.incomplete
+                    if not watch.failed:
+                        begun = True
+                        yield outcome
         finally:
             await context.close()
 
@@ -157,6 +179,12 @@ async def signed_in(authenticator: Authenticator, authorization: str | None, req
             raise
         report(error, request_id)
         raise RequestProblem(503, UNAVAILABLE, MESSAGES[UNAVAILABLE]) from None
+
+
+def check_scope(viewer: Viewer) -> None:
+    """Whether the token is one for reading, which every operation does; raises FORBIDDEN."""
+    if TokenScope.READ not in viewer.token_scopes:
+        raise ClientError(ErrorCode.FORBIDDEN, "This token may not read.")
 
 
 def raise_unauthenticated(errors: Sequence[GraphQLError]) -> None:
@@ -215,6 +243,17 @@ def is_subscription(operation: Operation) -> bool:
         return False  # Reported where the document is parsed to be executed.
     found = get_operation_ast(document, operation.operation_name)
     return found is not None and found.operation is OperationType.SUBSCRIPTION
+
+
+def with_declared_variables(operation: Operation) -> Operation:
+    """The same operation without the values that it has no variables for (GraphQL, 6.1.2)."""
+    try:
+        found = get_operation_ast(parse(operation.query, no_location=True), operation.operation_name)
+    except GraphQLSyntaxError:
+        found = None  # Reported where the document is parsed to be executed.
+    names = set() if found is None else {declared.variable.name.value for declared in found.variable_definitions or ()}
+    given = operation.variables or {}
+    return replace(operation, variables={name: value for name, value in given.items() if name in names})
 
 
 def read_operation(body: bytes) -> Operation:

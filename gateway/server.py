@@ -6,6 +6,7 @@ to cut it off when it does not. ASGI has neither, and closing politely waits for
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import socket
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
+from gateway.problems import report
 from gateway.settings import Settings
 from gateway.streams.outbox import FLOW, Patience
 
@@ -28,7 +30,36 @@ SHUTDOWN_SECONDS = 10
 MOST_FILES = 100_000
 
 
-class HttpProtocol(HttpToolsProtocol):
+class Cuttable(asyncio.Protocol):
+    """The part of a `Flow` that ends the connection, now or later."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    _gone = False
+    _deadline: asyncio.TimerHandle | None = None
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    def cut_after(self, seconds: float) -> None:
+        ends_at = self.loop.time() + seconds
+        if self._gone or (self._deadline is not None and self._deadline.when() <= ends_at):
+            return
+        self._forget_the_deadline()
+        self._deadline = self.loop.call_at(ends_at, self.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._gone = True
+        self._forget_the_deadline()
+
+    def _forget_the_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class HttpProtocol(Cuttable, HttpToolsProtocol):
     """HTTP/1.1; is the `Flow` of its connection."""
 
     def on_message_begin(self) -> None:
@@ -41,26 +72,40 @@ class HttpProtocol(HttpToolsProtocol):
     async def drained(self) -> None:
         await self.flow.drain()
 
-    def abort(self) -> None:
-        self.transport.abort()
 
+class WebSocketProtocol(Cuttable, WebSocketsSansIOProtocol):
+    """RFC 6455; is the `Flow` of its connection. However it is closed, it is cut when the client has had its time."""
 
-class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """RFC 6455; is the `Flow` of its connection."""
+    patience: Patience
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
-        if not self.close_sent:
+        if self.close_sent:
+            self.cut_after(self.patience.send)
+        else:
             self.scope["extensions"][FLOW] = {"flow": self}
+
+    async def run_asgi(self) -> None:
+        # The application is done when the socket was closed, by whomever.
+        await super().run_asgi()
+        self.cut_after(self.patience.send)
+
+    def handle_ping(self) -> None:
+        if self.is_writable() or self.conn.close_rcvd is not None:
+            super().handle_ping()
+        else:
+            # A client that does not read gets no pongs, which would wait for it without bound.
+            self.conn.data_to_send()
+
+    def eof_received(self) -> None:
+        # It has not said Close, so it is not said to it.
+        self.abort()
 
     def is_writable(self) -> bool:
         return self.writable.is_set()
 
     async def drained(self) -> None:
         await self.writable.wait()
-
-    def abort(self) -> None:
-        self.transport.abort()
 
     async def send(self, message: ASGISendEvent) -> None:
         # An OSError, as ASGI has it, also where the server itself has closed and the application cannot know yet.
@@ -69,9 +114,14 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         await super().send(message)
 
     def shutdown(self) -> None:
-        super().shutdown()
-        if not self.is_writable():
+        try:
+            # Where the client has closed already, there is nothing more to say.
+            if not self.transport.is_closing():
+                super().shutdown()
+        except Exception as error:  # noqa: BLE001 - it is reported, and the other connections are to be told too
+            report(error, "shutdown")
             self.abort()
+        self.cut_after(self.patience.farewell)
 
     def keepalive_timeout(self) -> None:
         # It would close politely, which waits for the peer that has just been found not to answer.
@@ -103,11 +153,13 @@ def allow_many_connections() -> None:
 def server_of(app: Starlette, settings: Settings, patience: Patience | None = None) -> Server:
     """The server of the application that `build_app` made."""
     patience = patience or Patience()
+    # uvicorn makes the protocols itself, and gives them nothing of ours.
+    web_socket_protocol = type("WebSocketProtocol", (WebSocketProtocol,), {"patience": patience})
     config = uvicorn.Config(
         app,
         loop="uvloop",
         http=HttpProtocol,
-        ws=WebSocketProtocol,
+        ws=web_socket_protocol,
         ws_max_size=settings.max_body_bytes,
         # A compressor takes more memory than all the rest of a socket, and events are small.
         ws_per_message_deflate=False,

@@ -41,7 +41,13 @@ class Settings(BaseSettings):
         description="The URL that clients reach the gateway by, without a slash at its end; links to files and"
         " previews begin with it. Default: http://HOST:PORT.",
     )
-    database_pool_size: int = Field(10, ge=1, le=500, description="How many connections a process may hold.")
+    database_pool_size: int = Field(
+        10,
+        ge=1,
+        le=500,
+        description="How many connections serve requests at a time; beside them a process holds one to listen, and a"
+        " worker two more for each export.",
+    )
     statement_timeout: float = Field(30, gt=0, le=3600, description="Seconds after which a statement is given up.")
     max_body_bytes: int = Field(
         1_000_000, ge=1_000, description="The largest request that is read; a larger one is answered 413."

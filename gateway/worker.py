@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from gateway.settings import Settings
-from jobs.exports.exporter import Exporter, ExportLimits
+from jobs.exports.attempt import ExportLimits, Means
+from jobs.exports.exporter import Exporter
 from jobs.exports.spool import Spool
-from jobs.exports.sweep import sweep_exports
+from jobs.exports.sweep import sweep_files, sweep_spool, take_up
 from jobs.housekeeping import sweep
 from jobs.smtp import SmtpTransport, mail_server
 from jobs.test_mails import MailTester
@@ -36,10 +37,21 @@ def limits_of(settings: Settings) -> ExportLimits:
 def build_worker(settings: Settings, database: Database, files: Files, spool: Path, *, demo: bool = False) -> Worker:
     """The worker of the settings; `spool` is the folder for what is being written."""
     spooled = Spool(spool)
-    exporter = Exporter(database, files, spooled, limits_of(settings), time.monotonic)
+    exporter = Exporter(Means(database, files, limits_of(settings), time.monotonic), spooled)
     duties = {
         JobKind.TEST_MAIL: Duty(MailTester(database, transport_of(settings, demo=demo))),
-        JobKind.EXPORT: Duty(exporter, at_once=True, per_company=settings.exports_per_company),
+        # An export may take minutes: one slot is left to what is done at once, where there are several.
+        JobKind.EXPORT: Duty(
+            exporter,
+            at_once=True,
+            per_company=settings.exports_per_company,
+            slots=max(1, settings.worker_concurrency - 1),
+        ),
     }
-    chores = (partial(sweep, database), partial(sweep_exports, database, files, spooled))
+    chores = (
+        partial(sweep, database),
+        partial(sweep_files, database, files),
+        partial(sweep_spool, database, files, spooled),
+        partial(take_up, database),
+    )
     return Worker(database, duties, concurrency=settings.worker_concurrency, chores=chores)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import asyncpg  # type: ignore[import-untyped]  # it brings no types along
 import structlog
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -19,6 +20,8 @@ log = structlog.get_logger("worker")
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
+# Classes of SQLSTATE: connection exceptions, and a server that goes down.
+LOST_STATES = ("08", "57P")
 
 
 async def through_outages(operation: Callable[[], Awaitable[T]]) -> T:
@@ -35,6 +38,22 @@ async def through_outages(operation: Callable[[], Awaitable[T]]) -> T:
                 raise
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def is_lost_database(error: BaseException) -> bool:
+    """Whether a job was cut off because the database could not serve, which is no failure of the job.
+
+    Jobs also write files and run programs, so only those faults of the operating system count that are a connection's.
+    What is done past SQLAlchemy, as COPY is, raises the driver's own errors.
+    """
+    if isinstance(error, asyncpg.InterfaceError):
+        # Its other texts tell of mistakes in the code, and no type sets this one apart.
+        return str(error).endswith("connection is closed")
+    if isinstance(error, asyncpg.PostgresError):
+        return str(error.sqlstate).startswith(LOST_STATES)
+    if isinstance(error, OSError):
+        return isinstance(error, ConnectionError)
+    return is_outage(error)
 
 
 def report(cause: BaseException, doing: str, claim: Claim | None = None) -> None:

@@ -64,68 +64,33 @@ class Claim:
 class Queue:
     """The jobs of some kinds, of all companies; any number of processes may claim from it."""
 
-    def __init__(self, database: Database, kinds: Mapping[JobKind, int | None], lease: float) -> None:
-        """`kinds`: those to claim, and how many jobs of each may run at a time in one company (None: any number).
+    def __init__(self, database: Database, limits: Mapping[JobKind, int | None], lease: float) -> None:
+        """`limits`: how many jobs of each kind may run at a time in one company (None: any number).
 
         `lease`: seconds that a claim holds, unless it is renewed.
         """
         self._database = database
-        self._limits = {kind: limit for kind, limit in kinds.items() if limit is not None}
-        self._limited = list(self._limits)
-        self._unlimited = [kind for kind in kinds if kind not in self._limits]
+        self._limits = {kind: limit for kind, limit in limits.items() if limit is not None}
         self._lease = timedelta(seconds=lease)
 
-    async def claim(self, most: int) -> list[Claim]:
-        """Up to `most` jobs that may run now, those that have been due longest first."""
+    async def claim(self, most: int, kinds: Collection[JobKind]) -> list[Claim]:
+        """Up to `most` jobs of these kinds that may run now, those that have been due longest first."""
+        limits = {kind: limit for kind, limit in self._limits.items() if kind in kinds}
+        unlimited = [kind for kind in kinds if kind not in limits]
         async with self._database.working() as session:
-            taken = select(Job.company_id, Job.id).where(*due(self._unlimited))
-            if self._limits:
-                limited = await session.scalar(self._any_limited(most))
+            taken = select(Job.company_id, Job.id).where(*due(unlimited))
+            if limits:
+                limited = await session.scalar(any_limited(kinds, limits, most))
                 if limited is None:
                     return []
                 if limited:
                     await session.execute(TAKE_TURN, {"lock": CLAIMS_LOCK})
-                    await session.execute(self._end_lost_claims())
-                    taken = self._in_turn()
+                    await session.execute(end_lost_claims(limits))
+                    taken = in_turn(unlimited, limits)
             rows = (await session.execute(self._claiming(taken.order_by(Job.due_at, Job.id).limit(most)))).all()
         return [
             Claim(row.company_id, row.id, JobKind(row.kind), row.subject_id, row.attempt, row.failures) for row in rows
         ]
-
-    def _any_limited(self, most: int) -> Select[bool | None]:
-        """Whether the next jobs are such that somebody must be asked for a turn; None if there are no next jobs."""
-        following = (
-            select(Job.kind)
-            .where(*due([*self._unlimited, *self._limited]))
-            .order_by(Job.due_at, Job.id)
-            .limit(most)
-            .subquery()
-        )
-        return select(func.bool_or(following.c.kind.in_(self._limited)))
-
-    def _end_lost_claims(self) -> Update:
-        """A job that is locked has somebody who is doing something with it, and still counts as running."""
-        lost = select(Job.company_id, Job.id).where(Job.kind.in_(self._limited), Job.claimed_until <= NOW)
-        return updating(locked(lost)).values(claimed_until=None).execution_options(synchronize_session=False)
-
-    def _in_turn(self) -> Select[int, int]:
-        """Of limited kinds, the first of those that wait in a company, as many as it has room for."""
-        running = (
-            select(Job.company_id, Job.kind, func.count().label("number"))
-            .where(Job.kind.in_(self._limited), Job.claimed_until.is_not(None))
-            .group_by(Job.company_id, Job.kind)
-            .subquery()
-        )
-        turn = func.row_number().over(partition_by=(Job.company_id, Job.kind), order_by=(Job.due_at, Job.id))
-        waiting = (
-            select(Job.id, Job.kind, (turn + func.coalesce(running.c.number, 0)).label("place"))
-            .outerjoin(running, and_(running.c.company_id == Job.company_id, running.c.kind == Job.kind))
-            .where(*due(self._limited), Job.claimed_until.is_(None))
-            .subquery()
-        )
-        limit = case({kind.value: literal(number) for kind, number in self._limits.items()}, value=waiting.c.kind)
-        may_run = select(waiting.c.id).where(waiting.c.place <= limit)
-        return select(Job.company_id, Job.id).where(or_(and_(*due(self._unlimited)), Job.id.in_(may_run)))
 
     def _claiming(self, taken: Select[int, int]) -> Update:
         statement = updating(locked(taken)).values(attempt=Job.attempt + 1, claimed_until=NOW + self._lease)
@@ -164,6 +129,38 @@ class Queue:
             if not pause or claim.kind in self._limits:
                 await wake_workers(session)
             return True
+
+
+def any_limited(kinds: Collection[JobKind], limited: Collection[JobKind], most: int) -> Select[bool | None]:
+    """Whether the next jobs are such that somebody must be asked for a turn; None if there are no next jobs."""
+    following = select(Job.kind).where(*due(kinds)).order_by(Job.due_at, Job.id).limit(most).subquery()
+    return select(func.bool_or(following.c.kind.in_(limited)))
+
+
+def end_lost_claims(limited: Collection[JobKind]) -> Update:
+    """A job that is locked has somebody who is doing something with it, and still counts as running."""
+    lost = select(Job.company_id, Job.id).where(Job.kind.in_(limited), Job.claimed_until <= NOW)
+    return updating(locked(lost)).values(claimed_until=None).execution_options(synchronize_session=False)
+
+
+def in_turn(unlimited: Collection[JobKind], limits: Mapping[JobKind, int]) -> Select[int, int]:
+    """Of limited kinds, the first of those that wait in a company, as many as it has room for."""
+    running = (
+        select(Job.company_id, Job.kind, func.count().label("number"))
+        .where(Job.kind.in_(limits), Job.claimed_until.is_not(None))
+        .group_by(Job.company_id, Job.kind)
+        .subquery()
+    )
+    turn = func.row_number().over(partition_by=(Job.company_id, Job.kind), order_by=(Job.due_at, Job.id))
+    waiting = (
+        select(Job.id, Job.kind, (turn + func.coalesce(running.c.number, 0)).label("place"))
+        .outerjoin(running, and_(running.c.company_id == Job.company_id, running.c.kind == Job.kind))
+        .where(*due(limits), Job.claimed_until.is_(None))
+        .subquery()
+    )
+    limit = case({kind.value: literal(number) for kind, number in limits.items()}, value=waiting.c.kind)
+    may_run = select(waiting.c.id).where(waiting.c.place <= limit)
+    return select(Job.company_id, Job.id).where(or_(and_(*due(unlimited)), Job.id.in_(may_run)))
 
 
 def due(kinds: Collection[JobKind]) -> list[ColumnElement[bool]]:

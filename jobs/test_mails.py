@@ -49,6 +49,9 @@ class MailTester:
         begun = TestDelivery.handing_over_at.is_not(None)
         return ending(claim, TestDeliveryStatus.FAILED, case((begun, STOPPED.reply), else_=GIVEN_UP.reply))
 
+    async def over(self, claim: Claim) -> None:
+        """There is nothing to remove."""
+
     async def _waiting(self, claim: Claim) -> AnyRow | None:
         """None: the delivery is over, or gone with its user."""
         columns = (TestDelivery.sender, TestDelivery.email, TestDelivery.message, TestDelivery.handing_over_at)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from jobs.faults import FIRST_PAUSE, about, log, report, through_outages
+from jobs.faults import FIRST_PAUSE, about, is_lost_database, log, report, through_outages
 from jobs.queue import Claim, Queue, Write
 from store.database import Database
 from store.jobs import CHANNEL
@@ -34,18 +35,27 @@ class Handler(Protocol):
     def given_up(self, claim: Claim, error: BaseException) -> Write:
         """What to record when there is no further attempt, because of the error."""
 
+    async def over(self, claim: Claim) -> None:
+        """Removes what is not needed any more, after the job's end was committed, given up or not.
+
+        The job is gone: whatever this raises changes nothing. It may be cut off, or be left out when the worker goes
+        away first or does not hear that the end was committed.
+        """
+
 
 @dataclass(frozen=True)
 class Duty:
     """A kind of job that a worker does.
 
     `at_once`: a worker that is asked to stop hands such a job back at once, as the next can go on with it; others
-    have the grace time to end. `per_company`: how many run at a time in one company, over all workers.
+    have the grace time to end. `per_company`: how many run at a time in one company, over all workers. `slots`: how
+    many one worker does at a time, so that long jobs leave room for short ones of other kinds (None: any number).
     """
 
     handler: Handler
     at_once: bool = False
     per_company: int | None = None
+    slots: int | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,8 @@ class Pace:
     of; a job of a worker that was killed runs again after both. `grace`: how long running jobs may take after `stop`.
     `sweep`: how often is tidied up. `retry`: the pause after the first attempt that failed, doubled by each further
     one, and `attempts`, how many may fail. `claims`: how often a job is begun at most, as one that ends its workers
-    never fails. `reconnect`: the longest pause before listening is tried again.
+    never fails. `reconnect`: the longest pause before listening is tried again. `over`: how long it may take to
+    remove what a job leaves behind.
     """
 
     lease: float = 10
@@ -67,6 +78,7 @@ class Pace:
     attempts: int = 5
     claims: int = 100
     reconnect: float = 30
+    over: float = 30
 
 
 class BegunTooOften(Exception):
@@ -94,6 +106,7 @@ class Worker:
         limits = {kind: duty.per_company for kind, duty in duties.items()}
         self._queue = Queue(database, limits, self._pace.lease)
         self._running: dict[asyncio.Task[None], Claim] = {}
+        self._over: set[int] = set()
         self._wake = asyncio.Event()
         self._stopping = False
 
@@ -118,24 +131,45 @@ class Worker:
     async def _take_jobs(self) -> None:
         """Starts what is due, as far as there is room; then waits for a signal, a job's end, or the next poll."""
         self._wake.clear()
-        free = self._concurrency - len(self._running)
-        if free:
-            claimed_at = asyncio.get_running_loop().time()
-            for claim in await self._claims(free):
-                task = asyncio.create_task(self._do(claim, claimed_at))
-                self._running[task] = claim
-                task.add_done_callback(self._done)
+        while (room := self._room()) and not self._stopping:
+            # As many as there is room for whichever of the kinds they are: so those due longest come first.
+            most = min(room.values())
+            if await self._start_jobs(most, room) < most:
+                break
         try:
             await asyncio.wait_for(self._wake.wait(), self._pace.poll)
         except TimeoutError:
             return
+
+    def _room(self) -> dict[JobKind, int]:
+        """How many more jobs may begin, by kind; those without room are left out."""
+        free = self._concurrency - len(self._running)
+        running = Counter(claim.kind for claim in self._running.values())
+        room = {
+            kind: free if duty.slots is None else min(free, duty.slots - running[kind])
+            for kind, duty in self._duties.items()
+        }
+        return {kind: number for kind, number in room.items() if number > 0}
+
+    async def _start_jobs(self, most: int, kinds: Collection[JobKind]) -> int:
+        """Starts up to so many that are due, and gives their number."""
+        claimed_at = asyncio.get_running_loop().time()
+        claims = await self._claims(most, kinds)
+        for claim in claims:
+            task = asyncio.create_task(self._do(claim, claimed_at))
+            self._running[task] = claim
+            task.add_done_callback(self._done)
+        return len(claims)
 
     async def _end_jobs(self) -> None:
         """Hands back what others can go on with, and at the end of the grace time what is not done by then."""
         clock = asyncio.get_running_loop().time
         end = clock() + self._pace.grace
         jobs = dict(self._running)
-        at_once = {task for task, claim in jobs.items() if self._duties[claim.kind].at_once}
+        # What is over is only being tidied up after; there is nothing to hand back.
+        at_once = {
+            task for task, claim in jobs.items() if self._duties[claim.kind].at_once and claim.job_id not in self._over
+        }
         handing_back = [asyncio.create_task(self._hand_back(task, jobs[task])) for task in at_once]
         if others := jobs.keys() - at_once:
             _, late = await asyncio.wait(others, timeout=self._pace.grace)
@@ -153,9 +187,9 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - reported; others have the job when its lease is over
             report(error, "handing back", claim)
 
-    async def _claims(self, most: int) -> list[Claim]:
+    async def _claims(self, most: int, kinds: Collection[JobKind]) -> list[Claim]:
         try:
-            return await self._queue.claim(most)
+            return await self._queue.claim(most, kinds)
         except Exception as error:  # noqa: BLE001 - reported; the worker lives on, and tries again at the next poll
             report(error, "claiming")
             return []
@@ -168,15 +202,18 @@ class Worker:
         """One job, for as long as it is certainly ours: by this process's clock, counted from before the claim."""
         try:
             async with asyncio.timeout_at(claimed_at + self._pace.lease) as limit:
-                await self._attempt(claim, limit)
+                ended = await self._attempt(claim, limit)
         except Exception as error:  # noqa: BLE001 - reported; other jobs go on, and this one has another attempt
             if limit.expired():
                 log.warning("job.claim_lost", **about(claim))
                 return
             report(error, "job", claim)
-            await self._try_later(claim, error)
+            ended = await self._try_later(claim, error)
+        if ended:
+            await self._tidy_up_after(claim)
 
-    async def _attempt(self, claim: Claim, limit: asyncio.Timeout) -> None:
+    async def _attempt(self, claim: Claim, limit: asyncio.Timeout) -> bool:
+        """Whether the job has come to its end; False if the claim was lost."""
         if claim.attempt > self._pace.claims:
             raise BegunTooOften
         keeping = asyncio.create_task(self._keep(claim, limit))
@@ -184,10 +221,22 @@ class Worker:
             write = await self._duties[claim.kind].handler(claim)
         finally:
             await cancelled([keeping])
-        if await through_outages(lambda: self._queue.finish(claim, write)):
+        ended = await through_outages(lambda: self._queue.finish(claim, write))
+        if ended:
             log.info("job.done", **about(claim))
         else:
             log.warning("job.claim_lost", **about(claim))
+        return ended
+
+    async def _tidy_up_after(self, claim: Claim) -> None:
+        self._over.add(claim.job_id)
+        try:
+            async with asyncio.timeout(self._pace.over):
+                await self._duties[claim.kind].handler.over(claim)
+        except Exception as error:  # noqa: BLE001 - reported; the job has come to its end all the same
+            report(error, "tidying up", claim)
+        finally:
+            self._over.discard(claim.job_id)
 
     async def _keep(self, claim: Claim, limit: asyncio.Timeout) -> None:
         """Renews the claim while the job runs; without an answer the job ends when the lease does."""
@@ -201,15 +250,19 @@ class Worker:
                 continue
             limit.reschedule(asked_at + self._pace.lease if ours else asked_at)
 
-    async def _try_later(self, claim: Claim, error: Exception) -> None:
-        """If this fails as well, the job is tried again when its lease is over."""
+    async def _try_later(self, claim: Claim, error: Exception) -> bool:
+        """Whether there is no other attempt. If this fails as well, the job is tried again when its lease is over."""
+        failed = not is_lost_database(error)
+        again = claim.failures + failed < self._pace.attempts and claim.attempt <= self._pace.claims
         try:
-            if claim.failures + 1 < self._pace.attempts and claim.attempt <= self._pace.claims:
-                await self._queue.put_back(claim, self._pace.retry * 2**claim.failures, failed=True)
+            if again:
+                await self._queue.put_back(claim, self._pace.retry * 2**claim.failures, failed=failed)
             elif await self._queue.finish(claim, self._duties[claim.kind].handler.given_up(claim, error)):
                 log.error("job.given_up", **about(claim))
+                return True
         except Exception as fault:  # noqa: BLE001 - reported; see above
             report(fault, "putting back", claim)
+        return False
 
     async def _listen(self) -> None:
         """Wakes the worker at each signal; after a lost connection signals may have been missed, so then as well."""

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from random import random
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,7 +15,7 @@ from resolvers.loaders import Loaders
 from store.database import Database, Reader
 from store.identity import Identity
 from store.models import TokenScope
-from store.signals import Signals
+from store.signals import Hearing, Signals
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,23 @@ class DownloadLink:
 MintLink = Callable[[StoredFile], DownloadLink]
 
 
+class KeptLinks:
+    """Mints links for a subscription, whose events would all differ if each had its own: one serves for half its life."""
+
+    def __init__(self, mint: MintLink, now: Callable[[], datetime]) -> None:
+        self._mint = mint
+        self._now = now
+        self._kept: dict[StoredFile, tuple[datetime, DownloadLink]] = {}
+
+    def __call__(self, file: StoredFile) -> DownloadLink:
+        now = self._now()
+        self._kept = {of: (end, link) for of, (end, link) in self._kept.items() if now < end}
+        if file not in self._kept:
+            link = self._mint(file)
+            self._kept[file] = now + (link.expires_at - now) / 2, link
+        return self._kept[file][1]
+
+
 @dataclass(frozen=True)
 class StoredPreview:
     """What a link to a rendered page is made of; the page is gone after `expires_at`."""
@@ -69,15 +87,30 @@ class StoredPreview:
 MintPreview = Callable[[StoredPreview], DownloadLink]
 
 
+FIRST_PAUSE = 0.125
+MOST_DOUBLINGS = 10
+
+
 @dataclass(frozen=True)
 class StreamPace:
     """When subscriptions read, in seconds.
 
-    `reread`: how long without a signal. `spacing`: the least time between two readings of a list.
+    `reread`: how long without a signal, about. `spacing`: the least time between two readings of a stream.
+    `longest_pause`: the most after readings that failed. `chance`: from 0 to 1; streams that were woken together, or
+    failed together, do not read together for ever.
     """
 
     reread: float = 5
     spacing: float = 0.25
+    longest_pause: float = 5
+    chance: Callable[[], float] = random
+
+    def until_reread(self) -> float:
+        return self.reread * (0.8 + 0.4 * self.chance())
+
+    def pause(self, failures: int) -> float:
+        """After so many readings that failed, one after the other."""
+        return min(FIRST_PAUSE * 2.0 ** min(failures, MOST_DOUBLINGS), self.longest_pause) * (0.5 + 0.5 * self.chance())
 
 
 @dataclass(frozen=True)
@@ -103,22 +136,36 @@ class Services:
 
 
 @dataclass
+class Watch:
+    """What a subscription has beside other operations, as it outlives what was true when it began.
+
+    `reauthorise`: called when a reading begins; reads anew whose operation it is and what they may do, and raises when
+    they may nothing any more. `hearing`: what makes it read again. `failed`: whether the event that was just made could
+    not be read in all its parts, so that nobody was given it, and it is to be made again.
+    """
+
+    reauthorise: Callable[[], Awaitable[Viewer]]
+    hearing: Hearing = field(default_factory=Hearing)
+    failed: bool = False
+
+
+@dataclass
 class Context:
     """One operation's; `selections` keeps what the operation's fields select, by the fields' nodes.
 
-    `reauthorise`: reads anew whose operation it is and what they may do, and raises when they may nothing any more;
-    for subscriptions, which outlive what was true when they began.
+    `watch`: of a subscription only.
     """
 
     viewer: Viewer
     reader: Reader
     request_id: str
     services: Services
-    reauthorise: Callable[[], Awaitable[Viewer]] | None = None
+    watch: Watch | None = None
     selections: dict[Hashable, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.load = Loaders(self.reader)
+        self._has_turn = False
 
     def writing(self) -> AbstractAsyncContextManager[AsyncSession]:
         """One unit of work in the viewer's company: committed at the end, rolled back on an error."""
@@ -130,16 +177,27 @@ class Context:
         self.load = Loaders(self.reader)
 
     async def anew(self) -> None:
-        """Begins an event of a subscription: what is read from here on is read anew, by the viewer as they are now."""
+        """Begins an event of a subscription: what is read from here on is read anew, by the viewer as they are now.
+
+        Waits for its turn, as only so many subscriptions may read at a time. What was heard until then is seen to.
+        """
+        assert self.watch is not None
         await self.rest()
-        if self.reauthorise is not None:
-            self.viewer = await self.reauthorise()
+        await self.services.signals.turns.acquire()
+        self._has_turn = True
+        self.watch.hearing.clear()
+        self.viewer = await self.watch.reauthorise()
         self.reader = self.services.database.reading(self.viewer.identity.scope)
         self.load = Loaders(self.reader)
 
     async def rest(self) -> None:
         """Ends an event: whatever still reads for it is stopped, and nothing is held until the next."""
-        await self.reader.close()
+        try:
+            await self.reader.close()
+        finally:
+            if self._has_turn:
+                self._has_turn = False
+                self.services.signals.turns.release()
 
     async def close(self) -> None:
         """Ends the operation."""

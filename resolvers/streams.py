@@ -1,7 +1,8 @@
 """How are exports and campaigns watched: what is read, when is it read again, and when is it news?
 
 Every event is the whole state, so that of several events the latest tells all. It is read anew by the viewer as they
-are then, after a signal, and by the clock in case that a signal was lost.
+are then: after a signal, for who comes to watch, and by the clock, as nothing tells of what changes around a row. Every
+reading is handed on, and whoever hands it to clients compares the answers, which alone show all that a client sees.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from resolvers.campaigns import CAMPAIGN, CAMPAIGNS
-from resolvers.context import Context
+from resolvers.context import Context, Watch
 from resolvers.edges import Columns, One, Paged
 from resolvers.errors import ClientError, ErrorCode, not_found
 from resolvers.exports import EXPORT, EXPORTS
@@ -30,6 +31,8 @@ from store.sql_types import AnyRow
 
 T = TypeVar("T")
 
+# SQLSTATE of a statement that the server gave up.
+STATEMENT_TIMEOUT_STATE = "57014"
 MOST_ON_A_BOARD = 50
 USUAL_ON_A_BOARD = 10
 FINAL = frozenset({ExportStatus.COMPLETED, ExportStatus.FAILED, ExportStatus.CANCELED, ExportStatus.EXPIRED})
@@ -39,15 +42,14 @@ CAMPAIGN_BY_ID = One("Subscription.campaignChanged", CAMPAIGN, key="id")
 
 @dataclass(frozen=True)
 class Board:
-    """A live page: of which list it is, who tells of changes, and the columns that tell two states of a row apart."""
+    """A live page: of which list it is, and who tells of changes."""
 
     edge: Paged
     channel: Channel
-    state: Columns
 
 
-EXPORT_BOARD = Board(EXPORTS, Channel.EXPORTS, ("id", "sequence", "stalled"))
-CAMPAIGN_BOARD = Board(CAMPAIGNS, Channel.CAMPAIGNS, ("id", "version", "updated_at"))
+EXPORT_BOARD = Board(EXPORTS, Channel.EXPORTS)
+CAMPAIGN_BOARD = Board(CAMPAIGNS, Channel.CAMPAIGNS)
 
 
 @dataclass(frozen=True)
@@ -70,43 +72,40 @@ async def export_progress(
     `after`: the sequence that the client has seen already. Raises NOT_FOUND, also when the export is gone later.
     """
     wanted = also(columns, "sequence", "stalled", "status")
-    seen = (-1 if after is None else after, False)
+    seen, begun = (-1 if after is None else after, False), False
     async with aclosing(rows_of(context, Channel.EXPORTS, EXPORT_BY_ID, wanted, key)) as found:
         async for row in found:
             if row is None:
                 raise not_found("Export")
             state, final = (row.sequence, row.stalled), is_final(row)
-            if final or (state[0] >= seen[0] and state != seen):
-                seen = state
+            if final or (state[0] >= seen[0] and (begun or state != seen)):
+                seen, begun = state, True
                 yield row
-            if final:
+            if final and not watch_of(context).failed:
                 return
 
 
 async def campaign_changed(context: Context, key: Key | None, columns: Columns) -> AsyncGenerator[AnyRow | Gone, None]:
     """The campaign's rows with these columns; ends after `Gone`. Raises NOT_FOUND when it was not there at first."""
-    wanted = also(columns, *CAMPAIGN_BOARD.state)
-    seen: object = None
+    wanted, seen = also(columns, "id"), False
     async with aclosing(rows_of(context, Channel.CAMPAIGNS, CAMPAIGN_BY_ID, wanted, key)) as found:
         async for row in found:
-            if row is None and seen is None:
+            if row is None and not seen:
                 raise not_found("Campaign")
             if row is None:
                 yield Gone()
                 return
-            state = (row.version, row.updated_at)
-            if state != seen:
-                seen = state
-                yield row
+            seen = True
+            yield row
 
 
 async def board(
     context: Context, watched: Board, columns: Columns, size: int, filters: tuple[tuple[str, object], ...]
 ) -> AsyncGenerator[list[AnyRow], None]:
-    """The first page of a list, in its own order, whenever it differs; without end. Raises BAD_USER_INPUT."""
+    """The first page of a list, in its own order, again and again; without end. Raises BAD_USER_INPUT."""
     if not 1 <= size <= MOST_ON_A_BOARD:
         raise ClientError(ErrorCode.BAD_USER_INPUT, f"`first` must be between 1 and {MOST_ON_A_BOARD}.")
-    edge, wanted = watched.edge, also(columns, *watched.state)
+    edge, wanted = watched.edge, also(columns, "id")
     arguments = PageArguments(size, edge.order, edge.direction, filters=filters)
 
     async def read() -> list[AnyRow]:
@@ -114,18 +113,13 @@ async def board(
         assert isinstance(page, Page)
         return page.nodes
 
-    seen: object = None
-    spacing = context.services.stream_pace.spacing
-    async with aclosing(readings(context, watched.channel, None, read, spacing)) as found:
+    async with aclosing(readings(context, watched.channel, None, read)) as found:
         async for rows in found:
-            state = [tuple(getattr(row, name) for name in watched.state) for row in rows]
-            if state != seen:
-                seen = state
-                yield rows
+            yield rows
 
 
 def also(columns: Columns, *names: str) -> Columns:
-    """The columns that the client selected, and those by which news are known."""
+    """The columns that the client selected, and those that are needed beside them."""
     return tuple(sorted({*columns, *names}))
 
 
@@ -148,25 +142,43 @@ async def rows_of(
 
 
 async def readings(
-    context: Context, channel: Channel, id: UUID | None, read: Callable[[], Awaitable[T]], spacing: float = 0
+    context: Context, channel: Channel, id: UUID | None, read: Callable[[], Awaitable[T]]
 ) -> AsyncGenerator[T, None]:
-    """What is read at the start, after each signal and by the clock; at least `spacing` seconds lie between two.
+    """What is read at the start, whenever the hearing is woken, and by the clock; never faster than the stream's pace.
 
-    Between two readings nothing of the database is held. Once something was read, an outage is waited out: a signal
-    tells of its end, as of all that was missed meanwhile.
+    Between two readings nothing of the database is held. Once something was read, a reading that fails for a while is
+    made again after a pause, which nothing cuts short: what is heard meanwhile is seen to by the next reading.
     """
-    pace, begun = context.services.stream_pace, False
-    with context.services.signals.hearing(channel, context.viewer.company_id, id) as hearing:
+    pace, watch = context.services.stream_pace, watch_of(context)
+    begun, failures = False, 0
+    with context.services.signals.hearing(channel, context.viewer.company_id, id, watch.hearing):
         while True:
             try:
                 await context.anew()
                 found = await read()
             except (DBAPIError, PoolTimeoutError, OSError) as error:
-                if not (begun and is_outage(error)):
+                if not (begun and may_pass(error)):
                     raise
+                watch.failed = True
             else:
-                begun = True
+                begun, watch.failed = True, False
                 yield found
             await context.rest()
-            await asyncio.sleep(spacing)
-            await hearing.wait(pace.reread)
+            if watch.failed:
+                await asyncio.sleep(pace.pause(failures))
+                failures += 1
+            else:
+                failures = 0
+                await asyncio.sleep(pace.spacing)
+                await watch.hearing.wait(pace.until_reread())
+
+
+def watch_of(context: Context) -> Watch:
+    assert context.watch is not None
+    return context.watch
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether reading again may help: an outage, or a statement that waited or took too long."""
+    stopped = isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == STATEMENT_TIMEOUT_STATE
+    return stopped or is_outage(error)

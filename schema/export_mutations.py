@@ -142,6 +142,6 @@ class ExportMutations:
     )
     delete_export: payloads.DeleteExportPayload | None = mutation(
         delete_export,
-        "Deletes an export and its file, which can be downloaded no more from then on; a running one is canceled "
+        "Deletes an export, and soon after it the file, to which no link is given any more; a running one is canceled "
         "first. For who asked for it and for administrators. Takes `export`.",
     )

@@ -311,6 +311,8 @@ class _Cluster:
             f"max_connections = {self.max_connections}",
             "timezone = 'UTC'",
             "log_timezone = 'UTC'",
+            # The statement of a COPY has people's data in it.
+            "log_min_error_statement = panic",
             # A server that can compile its plans may spend more time on that than our short queries take.
             "jit = off",
         ]

@@ -24,8 +24,11 @@ async def wake_workers(session: AsyncSession) -> None:
     await session.execute(select(func.pg_notify(CHANNEL, "")))
 
 
-async def withdraw(session: AsyncSession, company_id: int, kind: JobKind, subject_id: UUID) -> None:
-    """Takes the jobs about a row back, but for those that a worker has or is about to have: it never waits for one."""
+async def withdraw(session: AsyncSession, company_id: int, kind: JobKind, subject_id: UUID) -> bool:
+    """Takes the job about a row back, unless a worker has it or is about to have it: it never waits for one.
+
+    True: nobody has it, nor will have it any more.
+    """
     free = select(Job.id).where(
         Job.company_id == company_id,
         Job.kind == kind,
@@ -34,3 +37,4 @@ async def withdraw(session: AsyncSession, company_id: int, kind: JobKind, subjec
     )
     found = (await session.scalars(free.with_for_update(skip_locked=True))).all()
     await session.execute(delete(Job).where(Job.company_id == company_id, Job.id.in_(found)))
+    return bool(found)

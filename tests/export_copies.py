@@ -56,16 +56,16 @@ class Chunk:
     rows: int
 
 
-async def chunk_of(source: Copying, after: Place | None, write: Callable[[bytes], object]) -> Chunk | None:
-    """Writes the next range; None when there is none."""
-    until = await source.end_of_range(after)
+async def chunk_of(source: Copying, after: Place | None, write: Callable[[bytes], object], size: int) -> Chunk | None:
+    """Writes the next range of so many keys; None when there is none."""
+    until = await source.end_of_range(after, size)
     return None if until is None else Chunk(until, await source.copy(after, until, write))
 
 
-async def rest(source: Copying, after: Place | None, lines: list[bytes]) -> list[tuple[Place, int]]:
+async def rest(source: Copying, after: Place | None, lines: list[bytes], size: int) -> list[tuple[Place, int]]:
     """Copies whatever stands after a place; the places of the chunks, and how many rows each has."""
     chunks = []
-    while (chunk := await chunk_of(source, after, lines.append)) is not None:
+    while (chunk := await chunk_of(source, after, lines.append, size)) is not None:
         after = chunk.place
         chunks.append((chunk.place, chunk.rows))
     return chunks
@@ -73,9 +73,9 @@ async def rest(source: Copying, after: Place | None, lines: list[bytes]) -> list
 
 async def copied(database: Database, wanted: Order, chunk_keys: int = 2) -> bytes:
     """The whole export; it has as many rows as it counts."""
-    async with copying(database, wanted, chunk_keys=chunk_keys) as source:
+    async with copying(database, wanted) as source:
         lines = [source.header()]
-        chunks = await rest(source, None, lines)
+        chunks = await rest(source, None, lines, chunk_keys)
         assert sum(rows for _place, rows in chunks) == await source.count()
     return b"".join(lines)
 

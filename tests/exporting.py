@@ -14,8 +14,10 @@ from uuid import UUID
 from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from jobs.exports.exporter import Exporter, ExportLimits
+from jobs.exports.attempt import ExportLimits, Means
+from jobs.exports.exporter import Exporter
 from jobs.exports.spool import Spool
+from jobs.exports.sweep import sweep_files, sweep_spool, take_up
 from jobs.worker import Duty, Pace, Worker, running
 from store.database import Database
 from store.files import Files, LocalFiles
@@ -145,11 +147,19 @@ async def exports_of(url: str, company: TestCompany, folder: Path) -> AsyncItera
         await exports.close()
 
 
+async def sweep(exports: Exports, files: Files | None = None) -> None:
+    """What a worker tidies up from time to time."""
+    found = exports.files if files is None else files
+    await sweep_files(exports.database, found)
+    await sweep_spool(exports.database, found, Spool(exports.folder / "spool"))
+    await take_up(exports.database)
+
+
 def exporter_of(
     database: Database, folder: Path, *, files: Files | None = None, limits: ExportLimits = LIMITS, chunk: int = CHUNK
 ) -> Exporter:
     found = LocalFiles(folder / "files") if files is None else files
-    return Exporter(database, found, Spool(folder / "spool"), limits, time.monotonic, chunk_keys=chunk)
+    return Exporter(Means(database, found, limits, time.monotonic, chunk), Spool(folder / "spool"))
 
 
 @asynccontextmanager

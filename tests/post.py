@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from uuid import UUID
 
 import anyio
-from sqlalchemy import insert, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import func, insert, text
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
+from jobs.housekeeping import sweep
+from jobs.queue import Claim, Write, nothing
 from jobs.test_mails import MailTester
 from jobs.transport import Transport
 from jobs.worker import Duty, Handler, Pace, Worker, running
 from store.database import Database
 from store.jobs import enqueue
-from store.models import JobKind, TestDelivery
+from store.models import JobKind, Preview, TestDelivery
 from tests.build import DEFAULTS, TestCompany
 
 # So rarely that whatever is done comes of a signal.
@@ -73,6 +76,63 @@ class Post:
         await self._owner.dispose()
 
 
+class Doing:
+    """A handler that keeps what it was given and, unless it is let go, goes on for ever."""
+
+    def __init__(self, *, free: bool = True) -> None:
+        self.claims: list[Claim] = []
+        self.given: list[BaseException] = []
+        self.over_with: list[Claim] = []
+        self.stopped = 0
+        self.go = anyio.Event()
+        if free:
+            self.go.set()
+
+    async def __call__(self, claim: Claim) -> Write:
+        self.claims.append(claim)
+        try:
+            await self.go.wait()
+        except BaseException:
+            self.stopped += 1
+            raise
+        return nothing
+
+    def given_up(self, claim: Claim, error: BaseException) -> Write:
+        self.given.append(error)
+        return leaving_a_trace(claim)
+
+    async def over(self, claim: Claim) -> None:
+        self.over_with.append(claim)
+
+    async def begun(self) -> bool:
+        return bool(self.claims)
+
+
+class Failing(Doing):
+    """A handler that fails, always or at the first so many attempts; `fault` is what it does to fail."""
+
+    def __init__(self, fault: Callable[[], Awaitable[object]], *, attempts: int | None = None) -> None:
+        super().__init__()
+        self._fault = fault
+        self._attempts = attempts
+
+    async def __call__(self, claim: Claim) -> Write:
+        await super().__call__(claim)
+        if self._attempts is None or claim.attempt <= self._attempts:
+            await self._fault()
+        return nothing
+
+
+TRACES = "SELECT count(*) FROM previews WHERE html = 'trace'"
+
+
+def leaving_a_trace(claim: Claim) -> Write:
+    async def write(session: AsyncSession) -> None:
+        await session.execute(insert(Preview).values(company_id=claim.company_id, html="trace", expires_at=func.now()))
+
+    return write
+
+
 async def logged(logs: Sequence[Mapping[str, object]], name: str) -> bool:
     """Whether there is such a line."""
     return any(line["event"] == name for line in logs)
@@ -105,7 +165,7 @@ async def at_work(
     else:
         handler = doing if callable(doing) else MailTester(database, doing, pauses=(0.01, 0.01))
         duties = {JobKind.TEST_MAIL: Duty(handler)}
-    worker = Worker(database, duties, concurrency=concurrency, pace=pace)
+    worker = Worker(database, duties, concurrency=concurrency, chores=[partial(sweep, database)], pace=pace)
     try:
         async with running(worker):
             yield worker

@@ -17,6 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Origin, Subprotocol
 
+from gateway.server import WebSocketProtocol
 from store.database import owner_transaction
 from store.models import Export
 from store.signals import Channel
@@ -27,6 +28,7 @@ from tests.post import until
 SUBPROTOCOL = "graphql-transport-ws"
 PROGRESS = "subscription ($id: ID!) { exportProgress(id: $id) { sequence isFinal export { status rowsProcessed } } }"
 SECONDS = 20
+FEW_BYTES = 4096
 
 
 class Served(Protocol):
@@ -85,6 +87,16 @@ class Socket:
             await self._receive_all()
         return None if ended.value.rcvd is None else ended.value.rcvd.code
 
+    def pings(self, count: int) -> None:
+        """Sends so many of the largest pings, and waits for none of the pongs."""
+        for _ in range(count):
+            self.connection.protocol.send_ping(bytes(125))
+        self.write()
+
+    def write(self) -> None:
+        """Sends the frames that were made by the connection's `protocol`."""
+        self.connection.transport.write(b"".join(self.connection.protocol.data_to_send()))
+
 
 @asynccontextmanager
 async def opened(
@@ -118,6 +130,37 @@ async def signed_in(gateway: Served, token: str, **more: Any) -> AsyncIterator[S
     async with opened(gateway, **more) as found:
         await found.hello(token)
         yield found
+
+
+def gateway_side(gateway: Gateway, socket: Socket) -> WebSocketProtocol:
+    """The other end of the socket."""
+    connections = gateway.server.server_state.connections
+    web_sockets = [connection for connection in connections if isinstance(connection, WebSocketProtocol)]
+    (found,) = [each for each in web_sockets if each.client == socket.connection.local_address]
+    return found
+
+
+async def left_unread(gateway: Gateway, client: Socket) -> WebSocketProtocol:
+    """The client stops to read, and there is something for it that the network does not take: less than makes it wait.
+
+    Returns the gateway's side.
+    """
+    side = gateway_side(gateway, client)
+    side.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, FEW_BYTES)
+    client.connection.transport.pause_reading()
+
+    async def is_left() -> bool:
+        client.pings(10)
+        return side.transport.get_write_buffer_size() > 0
+
+    await until(is_left)
+    assert side.is_writable()
+    return side
+
+
+async def without_sockets(gateway: Gateway) -> bool:
+    """Whether no WebSocket is connected to the gateway."""
+    return not any(isinstance(each, WebSocketProtocol) for each in gateway.server.server_state.connections)
 
 
 class Events:

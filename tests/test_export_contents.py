@@ -289,14 +289,14 @@ async def test_resumed(world: World, kind: ExportKind, what: str) -> None:
             wanted = order(world.acme, kind, format, await parameters_of(world, what))
             whole = await copied(database, wanted, 1000)
             assert whole.count(b"\n") >= 8
-            async with copying(database, wanted, chunk_keys=3) as source:
+            async with copying(database, wanted) as source:
                 lines = [source.header()]
                 place = None
-                while (chunk := await chunk_of(source, place, lines.append)) is not None:
+                while (chunk := await chunk_of(source, place, lines.append, 3)) is not None:
                     place = orjson.loads(orjson.dumps(chunk.place))
-                    async with copying(database, wanted, chunk_keys=2) as resumed:
+                    async with copying(database, wanted) as resumed:
                         others: list[bytes] = []
-                        await rest(resumed, place, others)
+                        await rest(resumed, place, others, 2)
                     assert b"".join([*lines, *others]) == whole
             assert b"".join(lines) == whole
 
@@ -448,14 +448,14 @@ async def test_rows_made_later(world: World) -> None:
 
 async def test_one_snapshot(world: World) -> None:
     """What changes while an export is copied changes nothing in it."""
-    async with opened(world.url) as database, copying(database, order(world.acme), chunk_keys=1) as source:
+    async with opened(world.url) as database, copying(database, order(world.acme)) as source:
         lines: list[bytes] = []
-        first = await chunk_of(source, None, lines.append)
+        first = await chunk_of(source, None, lines.append, 1)
         assert first is not None
         await add_contacts(world, {"first_name": "Late"})
         async with owner_transaction(world.url) as connection:
             await connection.execute(text("UPDATE contacts SET first_name = 'Changed'"))
-        await rest(source, first.place, lines)
+        await rest(source, first.place, lines, 1)
         assert await source.count() == len(lines) == 2
         assert b"Changed" not in b"".join(lines)
 
@@ -465,8 +465,8 @@ async def test_ranges_that_a_filter_leaves_empty(world: World) -> None:
     await add_contacts(world, {}, {"city": "Aarhus"}, {})
     found: list[JsonValue] = [{"field": "contact.fixed_fields.city", "operator": "eq", "value": "aarhus"}]
     wanted = order(world.acme, ExportKind.MAILING, parameters={"filter": found})
-    async with opened(world.url) as database, copying(database, wanted, chunk_keys=1) as source:
-        chunks = await rest(source, None, [])
+    async with opened(world.url) as database, copying(database, wanted) as source:
+        chunks = await rest(source, None, [], 1)
         assert [rows for _place, rows in chunks] == [0, 0, 0, 1, 0]
         assert await source.count() == 1
 
@@ -506,7 +506,7 @@ async def test_a_disk_that_is_full(world: World) -> None:
     async with opened(world.url) as database:
         with pytest.raises(OSError, match="No space left"):
             async with copying(database, order(world.acme)) as source:
-                await chunk_of(source, None, full)
+                await chunk_of(source, None, full, 1_000)
         assert await connections(world) == 1
 
 
@@ -518,7 +518,7 @@ async def test_canceled(world: World) -> None:
 
         async def copy() -> None:
             async with copying(database, order(world.acme)) as source:
-                await chunk_of(source, None, lambda _lines: begun.set())
+                await chunk_of(source, None, lambda _lines: begun.set(), 1_000)
 
         task = asyncio.create_task(copy())
         await begun.wait()

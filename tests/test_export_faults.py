@@ -13,8 +13,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from jobs.exports.spool import Spool
-from jobs.exports.sweep import sweep_exports
 from jobs.worker import Pace
 from store.database import owner_transaction
 from store.files import LocalFiles
@@ -23,7 +21,7 @@ from store.models import Company, User
 from tests.bucket import IMPATIENCE, PREFIX, before, new_bucket, store_running
 from tests.build import Builder, TestCompany
 from tests.conftest import World
-from tests.exporting import QUICK, Exports, exporting, exports_of
+from tests.exporting import QUICK, Exports, exporting, exports_of, sweep
 from tests.restarts import RestartableServer
 
 pytestmark = pytest.mark.anyio
@@ -103,7 +101,7 @@ async def test_bucket(exports: Exports, store: int) -> None:
     assert bucket.contents() == ([f"{PREFIX}/{row.key}"], [])
     assert exports.left() == set()
     await exports.change("UPDATE files SET expires_at = now() WHERE id = :id", id=row.file_id)
-    await sweep_exports(exports.database, bucket.files(), Spool(exports.folder / "spool"))
+    await sweep(exports, bucket.files())
     assert bucket.contents() == ([], [])
     assert (await exports.row(row.id)).status == "EXPIRED"
 

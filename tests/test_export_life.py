@@ -153,6 +153,14 @@ async def test_cancel_one_that_runs(desk: Desk) -> None:
     assert len(await jobs_of(desk, id)) == 1
 
 
+async def test_cancel_one_that_was_put_back(desk: Desk) -> None:
+    """An export that a worker has begun and handed back is CANCELED at once: nobody else takes it up."""
+    id = await waiting_export(desk, attempt=1)
+    await desk.run("UPDATE exports SET status = 'RUNNING' WHERE id = CAST(:id AS uuid)", id=id)
+    assert (await desk.payload(CANCEL, id=id))["export"]["status"] == "CANCELED"
+    assert await jobs_of(desk, id) == []
+
+
 @pytest.mark.parametrize("status", OVER)
 async def test_cancel_one_that_is_over(desk: Desk, status: str) -> None:
     """There is nothing to stop about an export that is over."""

@@ -9,13 +9,11 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import anyio
 import pytest
 
-from jobs.exports.spool import Spool
-from jobs.exports.sweep import sweep_exports
+from jobs.exports.ahead import fitting
 from store.files import FilesUnavailable, LocalFiles, Piece, Stored
 from store.signals import Channel
 from tests.conftest import World
@@ -251,68 +249,6 @@ async def test_letters_are_not_there_yet(exports: Exports, world: World) -> None
     assert (row.status, row.error_code) == ("FAILED", "UNSUPPORTED_KIND")
 
 
-async def expire(exports: Exports, id: UUID) -> None:
-    sql = "UPDATE files SET expires_at = now() WHERE id = (SELECT file_id FROM exports WHERE id = :id)"
-    await exports.change(sql, id=id)
-
-
-async def sweep(exports: Exports) -> None:
-    await sweep_exports(exports.database, exports.files, Spool(exports.folder / "spool"))
-
-
-async def test_expired(exports: Exports) -> None:
-    """When a file's life is over, its bytes and its row go, and the export is EXPIRED; others stay."""
-    async with exporting(exports.url, exports.folder):
-        id, other = await exports.ask(), await exports.ask()
-        await exports.content_of(id)
-        content = await exports.content_of(other)
-    await expire(exports, id)
-    before = await exports.row(id)
-    await sweep(exports)
-    after = await exports.row(id)
-    assert (after.status, after.file_id, after.sha256) == ("EXPIRED", None, before.sha256)
-    assert after.sequence == before.sequence + 1
-    assert exports.left() == await exports.known()
-    assert await exports.content_of(other) == content
-
-
-async def test_files_without_an_export(exports: Exports) -> None:
-    """The file of an export that was deleted goes with the next sweep."""
-    async with exporting(exports.url, exports.folder):
-        id = await exports.ask()
-        await exports.content_of(id)
-    await exports.change("DELETE FROM exports WHERE id = :id", id=id)
-    await sweep(exports)
-    assert exports.left() == set() == await exports.known()
-
-
-async def test_spool_is_tidied(exports: Exports) -> None:
-    """What an export left in the spool goes when it is over or gone; that of one in the making stays."""
-    over, waiting = await exports.ask(status="CANCELED"), await exports.ask()
-    spool = Spool(exports.folder / "spool")
-    for id in (over, waiting, UUID(int=7)):
-        spooled = spool.of(exports.company_id, id)
-        spooled.keep_only([])
-        with spooled.writing(1) as file:
-            file.write(b"text")
-    (exports.folder / "spool" / "notes").mkdir()
-    await sweep(exports)
-    assert exports.left() == {f"spool/{exports.company_id}-{waiting}/1.part"}
-    assert (exports.folder / "spool" / "notes").is_dir()
-
-
-async def test_without_a_job(exports: Exports) -> None:
-    """An export that waits and has no job is given one by a sweep, and only one."""
-    id = await exports.ask()
-    await exports.change("DELETE FROM jobs WHERE kind = 'EXPORT'")
-    async with anyio.create_task_group() as tasks:
-        for _ in range(4):
-            tasks.start_soon(sweep, exports)
-    assert await exports.value("SELECT count(*) FROM jobs WHERE subject_id = :id", id=id) == 1
-    async with exporting(exports.url, exports.folder):
-        await exports.content_of(id)
-
-
 async def test_life_of_a_file(exports: Exports) -> None:
     """A file lives as long as the limits say, by the database's clock."""
     limits = replace(LIMITS, file_life=timedelta(hours=1, seconds=0.5))
@@ -320,3 +256,52 @@ async def test_life_of_a_file(exports: Exports) -> None:
         row = await exports.end_of(await exports.ask())
     sql = "SELECT extract(epoch FROM expires_at - created_at)::float8 FROM files WHERE id = :id"
     assert await exports.value(sql, id=row.file_id) == 3600.5
+
+
+async def test_two_at_a_time(exports: Exports) -> None:
+    """Of two exports that are made at a time, the second fails when there is room for one file only."""
+    files = HeldFiles(exports.folder / "files")
+    async with exporting(exports.url, exports.folder):
+        size = (await exports.end_of(await exports.ask())).bytes
+    held = int(await exports.value("SELECT sum(bytes) FROM files WHERE company_id = :id", id=exports.company_id))
+    limits = replace(LIMITS, company_bytes=held + size + size // 2)
+    async with exporting(exports.url, exports.folder, files=files, limits=limits):
+        ids = [await exports.ask(), await exports.ask()]
+        for id in ids:
+            await exports.until_rows(id, 1)
+        files.going_on.set()
+        rows = [await exports.end_of(id) for id in ids]
+    assert sorted((row.status, row.error_code) for row in rows) == [("COMPLETED", None), ("FAILED", "STORAGE_LIMIT")]
+    assert exports.left() == await exports.known()
+
+
+async def test_a_workbook_is_smaller_than_its_rows(exports: Exports) -> None:
+    """The limit is held against the workbook, not against what it is made of."""
+    await exports.add_contacts(MANY)
+    async with exporting(exports.url, exports.folder):
+        size = (await exports.end_of(await exports.ask("XLSX"))).bytes
+    held = int(await exports.value("SELECT sum(bytes) FROM files WHERE company_id = :id", id=exports.company_id))
+    async with exporting(exports.url, exports.folder, limits=replace(LIMITS, company_bytes=held + size)):
+        assert (await exports.end_of(await exports.ask("XLSX"))).status == "COMPLETED"
+
+
+async def test_long_rows(exports: Exports) -> None:
+    """Rows of megabytes are written as they are, by ranges that are short enough for them."""
+    await exports.change(
+        "INSERT INTO contacts (company_id, address, created_at)"
+        " SELECT :company, repeat('x', 1000000) || n, now() - make_interval(secs => n) FROM generate_series(1, 40) n",
+        company=exports.company_id,
+    )
+    async with exporting(exports.url, exports.folder, chunk=25_000):
+        content = await exports.content_of(await exports.ask(parameters={"columns": ["address"]}))
+    lines = content.decode().splitlines()[1:]
+    assert sorted(len(line) for line in lines)[-40:] == sorted(1_000_000 + len(str(n)) for n in range(1, 41))
+
+
+@pytest.mark.parametrize(
+    ("size", "given", "most", "next"),
+    [(1_000, 250_000, 25_000, 8_000), (8_000, 2_000_000, 25_000, 25_000), (1_000, 10**8, 25_000, 83), (1, 10**9, 9, 1)],
+)
+def test_ranges_fit(size: int, given: int, most: int, next: int) -> None:
+    """The next range is as long as its bytes will allow, but not much longer than the one before."""
+    assert fitting(size, given, most) == next

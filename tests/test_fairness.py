@@ -11,13 +11,15 @@ import anyio
 import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
+from structlog.testing import capture_logs
 
 from jobs.queue import CLAIMS_LOCK, TAKE_TURN, Claim, Queue, Write, nothing
 from jobs.worker import Duty
 from store.database import Database
+from store.jobs import enqueue
 from store.models import JobKind
 from tests.conftest import World
-from tests.post import Post, at_work, post_of, until
+from tests.post import Doing, Post, at_work, logged, post_of, until
 
 pytestmark = pytest.mark.anyio
 
@@ -63,7 +65,7 @@ async def claimed_at_once(queues: list[Queue], most: int) -> list[Claim]:
     claims: list[Claim] = []
 
     async def claim(queue: Queue) -> None:
-        claims.extend(await queue.claim(most))
+        claims.extend(await queue.claim(most, KINDS))
 
     async with anyio.create_task_group() as tasks:
         for queue in [*queues, *queues]:
@@ -86,8 +88,8 @@ async def test_one_after_another(queues: list[Queue], acme: Post) -> None:
     """For each that ends, fails or is handed back the next in turn may run, and no other."""
     subjects = await exports_of(acme, 6)
     queue, other, _ = queues
-    first, second = await queue.claim(4)
-    assert await other.claim(4) == []
+    first, second = await queue.claim(4, KINDS)
+    assert await other.claim(4, KINDS) == []
     assert await queue.finish(first, nothing)
     (third,) = await claimed_at_once(queues, most=4)
     assert await queue.put_back(second, 3600, failed=True)
@@ -101,7 +103,7 @@ async def test_one_after_another(queues: list[Queue], acme: Post) -> None:
 async def test_dead_worker_gives_room(queues: list[Queue], acme: Post) -> None:
     """A claim that ran out counts no more, and cannot be renewed once others have been let in."""
     subjects = await exports_of(acme, 3)
-    dead = await queues[0].claim(1)
+    dead = await queues[0].claim(1, KINDS)
     await acme.end_the_leases()
     await acme.change(f"UPDATE jobs SET due_at = now() WHERE subject_id = '{subjects[0]}'")
     claims = await claimed_at_once(queues, most=4)
@@ -114,7 +116,7 @@ async def test_dead_worker_gives_room(queues: list[Queue], acme: Post) -> None:
 async def test_renewal_under_way(queues: list[Queue], acme: Post) -> None:
     """A claim that ran out while its worker was renewing it still counts."""
     await exports_of(acme, 4)
-    claims = await queues[0].claim(2)
+    claims = await queues[0].claim(2, KINDS)
     await acme.end_the_leases()
     renewing = "UPDATE jobs SET claimed_until = now() + '1 minute' WHERE claimed_until IS NOT NULL"
     async with acme.database.writing(acme.company_id) as session:
@@ -127,7 +129,7 @@ async def test_renewal_under_way(queues: list[Queue], acme: Post) -> None:
 async def test_others_are_not_held_up(queues: list[Queue], acme: Post, globex: Post) -> None:
     """Jobs that wait for their company's turn are in nobody's way: neither other companies nor other kinds."""
     await exports_of(acme, 20)
-    assert len(await queues[0].claim(4)) == LIMIT
+    assert len(await queues[0].claim(4, KINDS)) == LIMIT
     (theirs,) = await exports_of(globex, 1)
     mails = [uuid4() for _ in range(6)]
     for mail in mails:
@@ -136,12 +138,22 @@ async def test_others_are_not_held_up(queues: list[Queue], acme: Post, globex: P
     assert {claim.subject_id for claim in claims} == {theirs, *mails}
 
 
+async def test_kinds_that_are_not_asked_for(acme: Post) -> None:
+    """Jobs of other kinds are left where they are, also while those that are asked for take their turns."""
+    await exports_of(acme, 1)
+    await acme.leave_job(uuid4())
+    queue = Queue(acme.database, {JobKind.EXPORT: LIMIT, JobKind.TEST_MAIL: LIMIT}, lease=60)
+    assert [claim.kind for claim in await queue.claim(4, [JobKind.TEST_MAIL])] == [JobKind.TEST_MAIL]
+    assert await queue.claim(4, [JobKind.TEST_MAIL]) == []
+    assert [claim.kind for claim in await queue.claim(4, [JobKind.EXPORT])] == [JobKind.EXPORT]
+
+
 async def test_claim_that_hangs(queues: list[Queue], acme: Post) -> None:
     """Other kinds are claimed while a claim of a limited kind waits for its turn."""
     await acme.leave_job(uuid4())
     async with acme.database.working() as session:
         await session.execute(TAKE_TURN, {"lock": CLAIMS_LOCK})
-        assert [claim.kind for claim in await queues[0].claim(4)] == [JobKind.TEST_MAIL]
+        assert [claim.kind for claim in await queues[0].claim(4, KINDS)] == [JobKind.TEST_MAIL]
 
 
 async def test_worker_that_is_stopped_in_a_claim(queues: list[Queue], acme: Post) -> None:
@@ -152,7 +164,7 @@ async def test_worker_that_is_stopped_in_a_claim(queues: list[Queue], acme: Post
         async with acme.database.working() as session:
             await session.execute(TAKE_TURN, {"lock": CLAIMS_LOCK})
             with anyio.fail_after(15):
-                assert len(await queues[0].claim(4)) == 1
+                assert len(await queues[0].claim(4, KINDS)) == 1
 
     with pytest.raises(DBAPIError):
         await sleep_through_the_turn()
@@ -179,11 +191,15 @@ class Measuring:
     def given_up(self, claim: Claim, error: BaseException) -> Write:
         return nothing
 
+    async def over(self, claim: Claim) -> None:
+        pass
 
-async def test_three_workers(world: World, acme: Post, globex: Post) -> None:
+
+@pytest.mark.parametrize("slots", [None, 1])
+async def test_three_workers(world: World, acme: Post, globex: Post, slots: int | None) -> None:
     """Three workers that hear of jobs by signals alone do all of them, never more of a company than it may."""
     handler = Measuring(acme)
-    duties = {JobKind.EXPORT: Duty(handler, per_company=LIMIT)}
+    duties = {JobKind.EXPORT: Duty(handler, per_company=LIMIT, slots=slots)}
     async with AsyncExitStack() as stack:
         for _ in range(3):
             await stack.enter_async_context(at_work(world.url, duties, concurrency=4))
@@ -204,7 +220,7 @@ async def test_worker_with_room_hears_of_an_end(world: World, acme: Post) -> Non
     duties = {JobKind.EXPORT: Duty(Measuring(acme), per_company=1)}
     queue = Queue(acme.database, {JobKind.EXPORT: 1}, lease=3600)
     await exports_of(acme, 2)
-    (held,) = await queue.claim(1)
+    (held,) = await queue.claim(1, KINDS)
     async with at_work(world.url, duties) as worker:
         looked = 0
 
@@ -226,3 +242,56 @@ async def test_worker_with_room_hears_of_an_end(world: World, acme: Post) -> Non
             return await acme.jobs() == 0
 
         await until(done)
+
+
+@pytest.mark.parametrize("per_company", [None, 6])
+async def test_long_jobs_leave_room(world: World, acme: Post, per_company: int | None) -> None:
+    """A worker does no more of a kind than it has slots for it; the others are free for what comes meanwhile."""
+    exports, mails = Doing(free=False), Doing()
+    duties = {JobKind.EXPORT: Duty(exports, per_company=per_company, slots=3), JobKind.TEST_MAIL: Duty(mails)}
+    subjects = await exports_of(acme, 8)
+
+    async def no_jobs() -> bool:
+        return await acme.jobs() == 0
+
+    async with at_work(world.url, duties, concurrency=4):
+        for number in range(1, 4):
+            mail = uuid4()
+            await acme.leave_job(mail)
+
+            async def done(number: int = number) -> bool:
+                return len(mails.over_with) == number
+
+            await until(done)
+            assert await acme.value(RUNNING, company=acme.company_id) == 3
+        assert {claim.subject_id for claim in exports.claims} == set(subjects[:3])
+        exports.go.set()
+        await until(no_jobs)
+    assert len(exports.claims) == 8
+
+
+async def test_slots_do_not_change_the_order(world: World, acme: Post) -> None:
+    """What has been due longest begins first, whichever kind it is of, as far as its kind has slots."""
+    doing = Doing(free=False)
+    mail, other = uuid4(), uuid4()
+    duties = {JobKind.EXPORT: Duty(doing, slots=2), JobKind.TEST_MAIL: Duty(doing)}
+    with capture_logs() as logs:
+        async with at_work(world.url, duties, concurrency=3) as worker:
+            await until(lambda: logged(logs, "worker.listening"))
+            async with acme.database.writing(acme.company_id) as session:
+                # All by one signal.
+                exports = [uuid4() for _ in range(3)]
+                for subject, kind in [
+                    *((export, JobKind.EXPORT) for export in exports),
+                    (mail, JobKind.TEST_MAIL),
+                    (other, JobKind.TEST_MAIL),
+                ]:
+                    await enqueue(session, acme.company_id, kind, subject)
+
+            async def full() -> bool:
+                return len(doing.claims) == 3
+
+            await until(full)
+            worker.stop()
+            doing.go.set()
+    assert {claim.subject_id for claim in doing.claims} == {*exports[:2], mail}

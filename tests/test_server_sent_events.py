@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import socket
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from uuid import UUID
 
 import httpx
 import orjson
 import pytest
 from sqlalchemy import delete, update
+from starlette.responses import Response
+from starlette.types import Message
 from structlog.testing import capture_logs
 
-from gateway.server import SHUTDOWN_SECONDS
-from gateway.streams.outbox import Patience
+from gateway.server import HttpProtocol
+from gateway.streams.outbox import Outbox, Patience
+from gateway.streams.server_sent_events import EventStream
 from store.database import owner_transaction
 from store.models import AccessToken, Export
 from tests.build import NOW, Builder
@@ -29,21 +27,22 @@ from tests.client import Gateway, running_gateway
 from tests.conftest import World, on_server
 from tests.post import until
 from tests.streaming import (
+    FEW_BYTES,
     PROGRESS,
     Events,
     event_stream,
     progress,
     running_export,
-    signed_in,
     state,
     until_idle,
 )
 
-ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.anyio
 
 VIEWER = "{ viewer { user { lastName } } }"
 ADMIN = {"viewer": {"user": {"lastName": "Admin"}}}
+# So long that whatever ends does so for another reason.
+LONG = 3600.0
 JSON, RESPONSE = "application/json", "application/graphql-response+json"
 
 
@@ -236,30 +235,114 @@ async def test_client_that_goes(gateway: Gateway, world: World) -> None:
     await until(nothing_left)
 
 
-async def test_client_that_does_not_read(world: World) -> None:
-    """Who takes nothing for long enough loses the connection, and the subscription ends."""
-    id, token = await running_export(world.url, world.acme), world.acme.tokens["admin"]
-    many = " ".join(f"{'a' * 900}{number}: rowsProcessed" for number in range(90))
-    body = orjson.dumps({"query": f'subscription {{ exportProgress(id: "{id}") {{ sequence export {{ {many} }} }} }}'})
+@contextmanager
+def silent_stream(gateway: Gateway, token: str, export: str, fields: int) -> Iterator[None]:
+    """A client that asks for a stream and reads none of it; each field makes 900 bytes of every event."""
+    many = " ".join(f"{'a' * 900}{number}: rowsProcessed" for number in range(fields))
+    query = f'subscription {{ exportProgress(id: "{export}") {{ sequence export {{ {many} }} }} }}'
+    body = orjson.dumps({"query": query})
     head = (
         "POST /graphql HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\n"
         f"Authorization: Bearer {token}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-    async with running_gateway(world.url, patience=Patience(send=0.5)) as gateway:
-        with socket.create_connection((gateway.http.base_url.host, gateway.http.base_url.port)) as silent:
-            silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            silent.sendall(head.encode() + body)
+    with socket.create_connection((gateway.http.base_url.host, gateway.http.base_url.port)) as silent:
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, FEW_BYTES)
+        silent.sendall(head.encode() + body)
+        yield
 
-            async def begun() -> bool:
-                return len(gateway.streams) == 1
+
+async def watched(gateway: Gateway) -> bool:
+    return len(gateway.streams) == 1
+
+
+async def unconnected(gateway: Gateway) -> bool:
+    return not gateway.server.server_state.connections
+
+
+async def test_client_that_does_not_read(world: World) -> None:
+    """Who takes nothing for long enough loses the connection, and the subscription ends."""
+    id, token = await running_export(world.url, world.acme), world.acme.tokens["admin"]
+    async with running_gateway(world.url, patience=Patience(send=0.5)) as gateway:
+        with silent_stream(gateway, token, id, fields=90):
 
             async def cut() -> bool:
                 await progress(world.url, world.acme, id)
-                return not gateway.server.server_state.connections
+                return await unconnected(gateway)
 
-            await until(begun)
+            await until(lambda: watched(gateway))
             await until(cut)
         await until_idle(gateway)
+
+
+async def test_stopping_with_something_unread(world: World) -> None:
+    """A gateway that stops does not wait for a client that does not read the little that is left to it."""
+    id, token = await running_export(world.url, world.acme), world.acme.tokens["admin"]
+    async with running_gateway(world.url, patience=Patience(send=LONG, farewell=0.2)) as gateway:
+        with silent_stream(gateway, token, id, fields=9):
+            await until(lambda: watched(gateway))
+            (side,) = gateway.server.server_state.connections
+            assert isinstance(side, HttpProtocol)
+            side.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, FEW_BYTES)
+
+            async def is_left() -> bool:
+                await progress(world.url, world.acme, id)
+                return side.transport.get_write_buffer_size() > 0
+
+            await until(is_left)
+            assert side.is_writable()
+            gateway.server.should_exit = True
+            await until(lambda: unconnected(gateway))
+
+
+class Stuck:
+    """The flow of a client that does not read, until it is let go."""
+
+    def __init__(self) -> None:
+        self.reads = asyncio.Event()
+
+    def is_writable(self) -> bool:
+        return self.reads.is_set()
+
+    async def drained(self) -> None:
+        await self.reads.wait()
+
+    def abort(self) -> None:
+        raise AssertionError("there was patience enough")
+
+    def cut_after(self, seconds: float) -> None:
+        raise AssertionError("nothing is at its end")
+
+
+async def test_sign_of_life_while_an_event_waits() -> None:
+    """An event that waits for the client makes way for the next event, and not for a sign of life."""
+    flow, sent, signs = Stuck(), list[bytes](), 0
+
+    async def send(message: Message) -> None:
+        sent.append(message.get("body", b""))
+
+    async def receive() -> Message:
+        # It is asked anew after every sign of life.
+        nonlocal signs
+        signs += 1
+        await asyncio.Event().wait()
+        raise AssertionError("it is never told anything")
+
+    async def two_signs() -> bool:
+        return signs > 2
+
+    async def all_sent() -> bool:
+        return bool(sent) and sent[-1] == b":\n\n"
+
+    stream = EventStream(Outbox(send, flow, LONG), flow, refuse=lambda _: Response())
+    await stream.next("1")
+    await stream.next("2")
+    living = asyncio.create_task(stream.live(receive, Patience(first_silence=0.01, silence=0.01)))
+    await until(two_signs)
+    living.cancel()
+    flow.reads.set()
+    await until(all_sent)
+    stream.close()
+    assert sent == [b"", b"event: next\ndata: 2\n\n", b":\n\n"]
 
 
 async def test_drain(world: World) -> None:
@@ -273,57 +356,3 @@ async def test_drain(world: World) -> None:
         gateway.server.should_exit = True
         assert await events.block() == ("", "1000")
         assert await events.block() is None
-
-
-@dataclass(frozen=True)
-class Serving:
-    """A gateway in a process of its own."""
-
-    process: asyncio.subprocess.Process
-    http: httpx.AsyncClient
-
-
-@asynccontextmanager
-async def serving(url: str, directory: Path) -> AsyncIterator[Serving]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    variables = {**os.environ, "DATABASE_URL": url, "DATA_DIR": str(directory), "PORT": str(port)}
-    command = (sys.executable, "-m", "gateway", "serve", "--no-worker")
-    process = await asyncio.create_subprocess_exec(*command, env=variables, cwd=ROOT, stderr=asyncio.subprocess.DEVNULL)
-
-    async def ready() -> bool:
-        assert process.returncode is None
-        try:
-            return (await http.get("/readyz")).status_code == 200
-        except httpx.ConnectError:
-            return False
-
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
-        try:
-            await until(ready)
-            yield Serving(process, http)
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-
-
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 0)])
-async def test_stopping_the_process(world: World, tmp_path: Path, number: signal.Signals, status: int) -> None:
-    """A process that is asked to stop tells its clients, and waits for neither streams nor those who do not read."""
-    id, token = await running_export(world.url, world.acme), world.acme.tokens["admin"]
-    async with (
-        serving(world.url, tmp_path) as gateway,
-        event_stream(gateway, token, PROGRESS, {"id": id}) as events,
-        signed_in(gateway, token) as watching,
-    ):
-        assert await events.event() == state(0, 0)
-        await watching.subscribe(PROGRESS, {"id": id})
-        assert await watching.event() == state(0, 0)
-        gateway.process.send_signal(number)
-        assert await events.block() == ("", "1000")
-        assert await events.block() is None
-        assert await watching.closed() == 1012
-        async with asyncio.timeout(SHUTDOWN_SECONDS - 1):
-            assert await gateway.process.wait() == status

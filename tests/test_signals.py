@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, suppress
 from uuid import UUID, uuid4
 
 import anyio
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from structlog.testing import capture_logs
 
 from store.database import Database, owner_transaction
@@ -32,7 +33,7 @@ async def database(world: World) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def signals(database: Database) -> AsyncIterator[Signals]:
-    found = Signals(database, longest_pause=SOON)
+    found = Signals(database, longest_pause=SOON, spread=0)
     async with heard_by(found):
         yield found
 
@@ -142,11 +143,83 @@ async def test_a_lost_connection(world: World, database: Database, signals: Sign
             assert not is_woken(other)
 
 
+async def test_a_connection_that_the_network_forgot(world: World) -> None:
+    """A connection on which nothing comes any more, without a word, is noticed; there is another, and all are woken."""
+    url = make_url(world.url)
+    async with Network(f"{url.query['host']}/.s.PGSQL.{url.query['port']}") as network:
+        through = url.update_query_dict({"host": network.folder}).render_as_string(hide_password=False)
+        database = Database(through, pool_size=3)
+        signals = Signals(database, longest_pause=SOON, tried_every=SOON, answered_within=0.5, spread=0)
+        async with heard_by(signals):
+            with signals.hearing(Channel.EXPORTS, 1, ROW) as hearing:
+                network.forget()
+                await woken(hearing)
+                await told(database, Channel.EXPORTS, 1, ROW)
+                await woken(hearing)
+        await database.close()
+
+
+class Network:
+    """Stands between a client and the server's socket, and can stop carrying what goes over its connections."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._carrying: list[asyncio.Task[None]] = []
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def __aenter__(self) -> Network:
+        self._folder = tempfile.TemporaryDirectory(prefix="mcg-")
+        self.folder = self._folder.name
+        name = self._server.rsplit("/", 1)[1]
+        self._listener = await asyncio.start_unix_server(self._connect, f"{self.folder}/{name}")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._listener.close()
+        self.forget()
+        for writer in self._writers:
+            writer.close()
+        await asyncio.gather(*self._carrying, return_exceptions=True)
+        self._folder.cleanup()
+
+    def forget(self) -> None:
+        """What is connected now stays so, and nothing is heard on it any more."""
+        for task in self._carrying:
+            task.cancel()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_unix_connection(self._server)
+        self._writers += [writer, back]
+        self._carrying += [asyncio.create_task(carry(reader, back)), asyncio.create_task(carry(there, writer))]
+
+
+async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+    writer.close()
+
+
+async def test_all_are_woken_one_after_the_other(world: World, database: Database) -> None:
+    """After a lost connection those who may have missed something are not woken in the same moment."""
+    moments = iter([0, 0, 1])
+    signals = Signals(database, longest_pause=SOON, spread=NEVER, chance=lambda: next(moments))
+    async with heard_by(signals):
+        with signals.hearing(Channel.EXPORTS, 1, ROW) as one, signals.hearing(Channel.CAMPAIGNS, 2) as other:
+            async with owner_transaction(world.url) as connection:
+                await connection.execute(text(f"SELECT pg_terminate_backend(pid) {OF_LISTENERS}"))
+
+            async def woken_first() -> bool:
+                return is_woken(one) or is_woken(other)
+
+            await until(woken_first)
+            assert is_woken(one) != is_woken(other)
+
+
 async def test_a_database_that_comes_later(world: World, database: Database, server: str) -> None:
     """A process that starts while the database is away listens as soon as it is there, and says so in the log."""
     name = world.url.rsplit("/", 1)[-1].split("?")[0]
     await on_server(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-    signals = Signals(database, longest_pause=SOON)
+    signals = Signals(database, longest_pause=SOON, spread=0)
     with capture_logs() as logs, signals.hearing(Channel.EXPORTS, 1) as hearing:
         listener = asyncio.create_task(signals.run())
         await until(lambda: logged(logs, "signals.failed"))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.auth import Unauthenticated
 from resolvers import global_ids
 from resolvers.context import StreamPace, Viewer
-from store.database import Parameters, Reader, Scope
+from store.database import Parameters, Reader, Scope, owner_transaction
+from store.models import Export
 from store.sql_types import AnyRow
 from tests.conftest import World, on_server
 from tests.graph import never_id
@@ -31,6 +35,8 @@ from tests.watching import (
 
 pytestmark = pytest.mark.anyio
 
+NAMES = "subscription { exportProgress(id: $id) { export { requestedBy { lastName } } } }"
+NAMES_ON_BOARD = "subscription { exportsProgress { exports { requestedBy { lastName } } } }"
 STALLED = "subscription ($id: ID!) { exportProgress(id: $id) { sequence export { progress { stalled } } } }"
 
 
@@ -239,12 +245,13 @@ async def test_an_outage_of_the_database(world: World, server: str) -> None:
     """While the database is away a stream waits; what happened meanwhile is its next event."""
     name = world.url.rsplit("/", 1)[-1].split("?")[0]
     all_of_it = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-    async with stand_of(world, StreamPace(reread=SOON)) as stand:
+    async with stand_of(world, StreamPace(reread=SOON, longest_pause=SOON)) as stand:
         id = await running_export(stand)
         async with stand.watching(EXPORT, world.acme.tokens["admin"], {"id": str(id)}) as watched:
             assert await watched.event() == state(3, 0)
-            who, failures = watched.context.reauthorise, []
-            assert who is not None
+            watch, failures = watched.context.watch, []
+            assert watch is not None
+            who = watch.reauthorise
 
             async def reauthorise() -> Viewer:
                 try:
@@ -253,7 +260,7 @@ async def test_an_outage_of_the_database(world: World, server: str) -> None:
                     failures.append(type(error).__name__)
                     raise
 
-            watched.context.reauthorise = reauthorise
+            watch.reauthorise = reauthorise
             await on_server(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false", all_of_it)
             event = asyncio.create_task(watched.event())
             await until(lambda: any_of(failures[1:]))
@@ -262,24 +269,96 @@ async def test_an_outage_of_the_database(world: World, server: str) -> None:
             assert await event == state(4, 1)
 
 
+async def test_a_statement_that_takes_too_long(stand: Stand) -> None:
+    """A reading that the server gives up is made again: the stream goes on."""
+    acme, blocked = stand.world.acme, "FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    id = await running_export(stand)
+    async with stand.watching(EXPORT, acme.tokens["admin"], {"id": str(id)}) as watched:
+        assert await watched.event() == state(3, 0)
+        event = asyncio.create_task(watched.event())
+        async with owner_transaction(stand.world.url) as connection:
+            await connection.execute(text("LOCK TABLE exports IN ACCESS EXCLUSIVE MODE"))
+            await stand.told(acme, id)
+            for _ in range(2):
+                await until(lambda: holds(connection, f"SELECT count(*) > 0 {blocked}"))
+                await connection.execute(text(f"SELECT pg_cancel_backend(pid) {blocked}"))
+        await stand.progress(acme, id, rows_processed=1)
+        assert await event == state(4, 1)
+
+
+async def test_streams_leave_connections_to_requests(stand: Stand) -> None:
+    """However many streams read, and however long, they take no more than their part of the pool."""
+    acme = stand.world.acme
+    id = await running_export(stand)
+    async with AsyncExitStack() as stack:
+        variables = {"id": str(id)}
+        all_watched = [
+            await stack.enter_async_context(stand.watching(EXPORT, acme.tokens["admin"], variables)) for _ in range(5)
+        ]
+        for watched in all_watched:
+            assert await watched.event() == state(3, 0)
+        events = [asyncio.create_task(watched.event()) for watched in all_watched]
+        async with owner_transaction(stand.world.url) as connection:
+            await connection.execute(text("LOCK TABLE exports IN ACCESS EXCLUSIVE MODE"))
+            await stand.told(acme, id)
+
+            async def all_want_to_read() -> bool:
+                return len(stand.signals.turns._waiters or ()) == len(events) - 1
+
+            await until(all_want_to_read)
+            await until(
+                lambda: holds(connection, "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'relation'")
+            )
+            async with AsyncExitStack() as requests:
+                for _ in range(2):
+                    await requests.enter_async_context(stand.database.signing_in())
+        await stand.progress(acme, id, rows_processed=1)
+        assert await asyncio.gather(*events) == [state(4, 1)] * len(events)
+
+
+async def holds(connection: AsyncConnection, question: str) -> bool:
+    return bool(await connection.scalar(text(question)))
+
+
+@pytest.mark.parametrize("document", [NAMES, NAMES_ON_BOARD])
+async def test_what_no_signal_tells_of(world: World, document: str) -> None:
+    """What changes in the rows around the one that is watched is told by the clock."""
+    async with stand_of(world, StreamPace(reread=SOON, spacing=0)) as stand:
+        id = await running_export(stand)
+        async with stand.watching(document.replace("$id", f'"{id}"'), world.acme.tokens["admin"]) as watched:
+            before = await watched.event()
+            await stand.sql("UPDATE users SET last_name = 'Wed' WHERE id = :id", id=world.acme.member)
+            after = await watched.event()
+            assert "Member" in str(before)
+            assert str(after) == str(before).replace("Member", "Wed")
+
+
+def test_when_a_stream_reads_again() -> None:
+    """Pauses after failures grow to their limit, and neither they nor the waiting for signals are alike for all."""
+    least, most = StreamPace(chance=lambda: 0), StreamPace(chance=lambda: 1)
+    assert [most.pause(failures) for failures in (0, 1, 2, 100)] == [0.125, 0.25, 0.5, 5]
+    assert [least.pause(failures) for failures in (0, 1, 2, 100)] == [0.0625, 0.125, 0.25, 2.5]
+    assert (least.until_reread(), most.until_reread()) == pytest.approx((4, 6))
+
+
 async def test_statements_of_an_event(stand: Stand) -> None:
     """An event is one statement, and one for each edge that it follows; between events no connection is held."""
     acme = stand.world.acme
     id = await running_export(stand)
     plain = "{ sequence isFinal export { kind status percent: progress { percent } } }"
-    people = "{ export { requestedBy { lastName } } }"
-    board = "{ exports { kind requestedBy { lastName } } }"
+    people = "{ export { rowsProcessed requestedBy { lastName } } }"
+    board = "{ exports { rowsProcessed requestedBy { lastName } } }"
     for document, expected in (
         (f'subscription {{ exportProgress(id: "{id}") {plain} }}', 1),
         (f'subscription {{ exportProgress(id: "{id}") {people} }}', 2),
-        ("subscription { exportsProgress { exports { kind status } } }", 1),
+        ("subscription { exportsProgress { exports { kind rowsProcessed } } }", 1),
         (f"subscription {{ exportsProgress {board} }}", 2),
     ):
         async with stand.watching(document, acme.tokens["admin"]) as watched:
             await watched.event()
             assert await at_rest(stand)
             async with stand.counting() as statements:
-                await stand.progress(acme, id)
+                await stand.progress(acme, id, rows_processed=Export.rows_processed + 1)
                 await watched.event()
             assert len(statements) == expected, document
             assert await at_rest(stand)

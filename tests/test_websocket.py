@@ -5,23 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import make_url, update
+from sqlalchemy import make_url
 from structlog.testing import capture_logs
-from structlog.typing import EventDict
 from websockets.exceptions import InvalidStatus
 
-from gateway.streams.outbox import Patience
 from store.database import owner_transaction
-from store.models import AccessToken
-from tests.build import NOW, Builder, TestCompany
+from tests.build import Builder, TestCompany
 from tests.campaign_documents import CREATE, EMAIL
 from tests.client import Gateway, running_gateway
 from tests.conftest import World, database, on_server
-from tests.post import until
 from tests.streaming import PROGRESS, Socket, opened, progress, running_export, signed_in, state, until_idle
 
 pytestmark = pytest.mark.anyio
@@ -102,14 +97,6 @@ async def test_one_subprotocol_of_several(shared: Shared) -> None:
         assert socket.connection.subprotocol == "graphql-transport-ws"
 
 
-async def test_no_hello_in_time(world: World) -> None:
-    """Who says nothing is closed, and pings do not put it off."""
-    async with running_gateway(world.url, patience=Patience(hello=0.2)) as gateway, opened(gateway) as socket:
-        await socket.send({"type": "ping"})
-        assert await socket.receive() == {"type": "pong"}
-        assert await socket.closed() == 4408
-
-
 async def test_second_hello(shared: Shared, reader: Socket) -> None:
     """A second hello closes the socket, whoever it is from."""
     await reader.send({"type": "connection_init", "payload": {"Authorization": f"Bearer {shared.token}"}})
@@ -146,59 +133,6 @@ async def test_hello_without_a_valid_token(shared: Shared, payload: dict[str, ob
     async with opened(shared.gateway) as socket:
         await socket.send({"type": "connection_init", "payload": filled})
         assert await socket.closed() == 4401
-
-
-async def test_token_that_is_over(gateway: Gateway, world: World) -> None:
-    """An expired token and a revoked one open nothing."""
-    acme = world.acme
-    async with owner_transaction(world.url) as connection:
-        build = Builder(connection)
-        expired = await build.token(acme.id, acme.admin, expires_at=NOW)
-        revoked = await build.token(acme.id, acme.admin, revoked_at=NOW)
-    for token in (expired, revoked):
-        async with opened(gateway) as socket:
-            await socket.send({"type": "connection_init", "payload": {"Authorization": f"Bearer {token}"}})
-            assert await socket.closed() == 4401
-
-
-@pytest.mark.parametrize("query", ["", PROGRESS])
-async def test_token_that_expires(gateway: Gateway, world: World, query: str) -> None:
-    """The moment that the token expires the socket is closed, busy or idle."""
-    acme = world.acme
-    id = await running_export(world.url, acme)
-    async with owner_transaction(world.url) as connection:
-        token = await Builder(connection).token(acme.id, acme.admin, expires_at=NOW + timedelta(seconds=0.5))
-    async with signed_in(gateway, token) as socket:
-        if query:
-            await socket.subscribe(query, {"id": id})
-            assert await socket.event() == state(0, 0)
-        assert await socket.closed() == 4401
-    await until_idle(gateway)
-
-
-async def revoke(world: World, token: str) -> None:
-    async with owner_transaction(world.url) as connection:
-        revoked = update(AccessToken).where(AccessToken.id == token.split("_")[1]).values(revoked_at=NOW)
-        await connection.execute(revoked)
-
-
-async def test_token_that_is_revoked(gateway: Gateway, world: World, admin: Socket) -> None:
-    """A revoked token is noticed at the next event, which it does not get."""
-    id = await running_export(world.url, world.acme)
-    await admin.subscribe(PROGRESS, {"id": id})
-    assert await admin.event() == state(0, 0)
-    await revoke(world, world.acme.tokens["admin"])
-    await progress(world.url, world.acme, id, rows_processed=1)
-    assert await admin.closed() == 4401
-    await until_idle(gateway)
-
-
-@pytest.mark.parametrize("query", [VIEWER, PROGRESS])
-async def test_operation_after_the_token_was_revoked(world: World, admin: Socket, query: str) -> None:
-    """What the hello was good for is not relied on: each operation looks at the token anew."""
-    await revoke(world, world.acme.tokens["admin"])
-    await admin.subscribe(query, {"id": str(world.acme.rows["export"])})
-    assert await admin.closed() == 4401
 
 
 async def test_id_that_is_in_use(world: World, admin: Socket) -> None:
@@ -262,19 +196,6 @@ async def test_what_is_no_message(shared: Shared, message: object, greeted: bool
             await socket.send(message)
             assert await socket.closed() == 4400
     assert [line for line in logs if line["log_level"] == "error"] == []
-
-
-async def test_message_that_is_too_large(world: World) -> None:
-    """A message may be as large as the body of a request, in one frame or in many."""
-    async with running_gateway(world.url, max_body_bytes=1000) as gateway:
-        async with opened(gateway) as socket:
-            await socket.send({"type": "ping", "payload": {"a": "a" * 900}})
-            assert await socket.receive() == {"type": "pong"}
-            await socket.send({"type": "ping", "payload": {"a": "a" * 1000}})
-            assert await socket.closed() == 1009
-        async with opened(gateway) as socket:
-            await socket.connection.send(["a" * 400, "a" * 400, "a" * 400])
-            assert await socket.closed() == 1009
 
 
 async def test_pings(reader: Socket) -> None:
@@ -402,22 +323,6 @@ async def test_outage(gateway: Gateway, world: World, server: str, admin: Socket
     assert await admin.event("watching") == state(1, 1)
 
 
-async def test_line_of_the_log(gateway: Gateway, world: World) -> None:
-    """A socket leaves one line, without its query string or token."""
-    with capture_logs() as logs:
-        async with signed_in(
-            gateway, world.acme.tokens["admin"], additional_headers={"X-Request-Id": "of-the-test"}
-        ) as socket:
-            await socket.subscribe(VIEWER)
-            await socket.event()
-            await socket.end_of()
-        await until(lambda: has_line(logs, "websocket"))
-    (line,) = [line for line in logs if line["event"] == "websocket"]
-    assert line.pop("milliseconds") > 0
-    expected = {"log_level": "info", "code": 1000, "operations": 1, "request_id": "of-the-test"}
-    assert line == {"event": "websocket", **expected}
-
-
 ORIGINS = {
     None: True,
     "http://127.0.0.1:{port}": True,
@@ -456,10 +361,6 @@ async def test_origins(world: World) -> None:
                 assert refused.value.response.status_code == 403, origin
 
 
-async def has_line(logs: list[EventDict], event: str) -> bool:
-    return any(line["event"] == event for line in logs)
-
-
 async def test_client_that_has_enough(gateway: Gateway, world: World, admin: Socket) -> None:
     """`complete` of the client ends the stream at once, and other operations go on."""
     id = await running_export(world.url, world.acme)
@@ -470,24 +371,6 @@ async def test_client_that_has_enough(gateway: Gateway, world: World, admin: Soc
     await progress(world.url, world.acme, id, rows_processed=1)
     await admin.subscribe(VIEWER)
     assert await admin.event() == ADMIN
-
-
-@pytest.mark.parametrize("politely", [True, False])
-async def test_client_that_goes(gateway: Gateway, world: World, politely: bool) -> None:
-    """With its client a subscription ends, and so does all that was done for it."""
-    id = await running_export(world.url, world.acme)
-    before = asyncio.all_tasks()
-    async with signed_in(gateway, world.acme.tokens["admin"]) as socket:
-        await socket.subscribe(PROGRESS, {"id": id})
-        await socket.event()
-        if not politely:
-            socket.connection.transport.abort()
-
-    async def nothing_left() -> bool:
-        return asyncio.all_tasks() <= before
-
-    await until_idle(gateway)
-    await until(nothing_left)
 
 
 async def test_two_gateways(gateway: Gateway, world: World, admin: Socket) -> None:
@@ -504,18 +387,3 @@ async def test_two_gateways(gateway: Gateway, world: World, admin: Socket) -> No
         for socket in (admin, member):
             assert await socket.event() == state(2, 1, "CANCELED")
             await socket.end_of()
-
-
-async def test_drain(world: World) -> None:
-    """A gateway that stops closes its sockets by 1012, which has clients come back to another one."""
-    id = await running_export(world.url, world.acme)
-    async with (
-        running_gateway(world.url) as gateway,
-        signed_in(gateway, world.acme.tokens["admin"]) as busy,
-        opened(gateway) as silent,
-    ):
-        await busy.subscribe(PROGRESS, {"id": id})
-        await busy.event()
-        gateway.server.should_exit = True
-        assert await busy.closed() == 1012
-        assert await silent.closed() == 1012

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from uuid import uuid4
 
 import anyio
+import asyncpg  # type: ignore[import-untyped]  # it brings no types along
 import pytest
-from sqlalchemy import event, func, insert
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.testing import capture_logs
 
 from jobs.housekeeping import sweep
-from jobs.queue import Claim, Queue, Write, nothing
+from jobs.queue import Claim, Queue, nothing
 from jobs.worker import BegunTooOften, Duty, Pace
 from store.database import Database, owner_transaction
-from store.models import IdempotencyKey, JobKind, Preview
+from store.models import IdempotencyKey, JobKind
 from tests.build import Builder
 from tests.conftest import World
-from tests.post import Post, at_work, logged, post_of, until
+from tests.post import TRACES, Doing, Failing, Post, at_work, logged, post_of, until
 
 pytestmark = pytest.mark.anyio
 
@@ -38,50 +40,12 @@ async def database(world: World) -> AsyncIterator[Database]:
     await found.close()
 
 
-class Doing:
-    """A handler that keeps what it was given and, unless it is let go, goes on for ever."""
-
-    def __init__(self, *, free: bool = True) -> None:
-        self.claims: list[Claim] = []
-        self.given: list[BaseException] = []
-        self.stopped = 0
-        self.go = anyio.Event()
-        if free:
-            self.go.set()
-
-    async def __call__(self, claim: Claim) -> Write:
-        self.claims.append(claim)
-        try:
-            await self.go.wait()
-        except BaseException:
-            self.stopped += 1
-            raise
-        return nothing
-
-    def given_up(self, claim: Claim, error: BaseException) -> Write:
-        self.given.append(error)
-        return leaving_a_trace(claim)
-
-    async def begun(self) -> bool:
-        return bool(self.claims)
+async def look_up() -> None:
+    raise LookupError
 
 
-class Failing(Doing):
-    """A handler that always fails."""
-
-    async def __call__(self, claim: Claim) -> Write:
-        await super().__call__(claim)
-        raise LookupError
-
-
-def leaving_a_trace(claim: Claim) -> Write:
-    async def write(session: AsyncSession) -> None:
-        await session.execute(insert(Preview).values(company_id=claim.company_id, html="trace", expires_at=func.now()))
-
-    return write
-
-
-TRACES = "SELECT count(*) FROM previews WHERE html = 'trace'"
+async def lose_the_connection() -> None:
+    raise ConnectionResetError
 
 
 async def no_jobs(post: Post) -> bool:
@@ -95,9 +59,9 @@ async def test_claims_in_order(database: Database, post: Post) -> None:
         await post.leave_job(subject)
         await post.change(f"UPDATE jobs SET due_at = now() {due}::interval WHERE subject_id = '{subject}'")
     queue = Queue(database, KINDS, lease=60)
-    claimed = [(await queue.claim(1))[0].subject_id for _ in range(3)]
+    claimed = [(await queue.claim(1, KINDS))[0].subject_id for _ in range(3)]
     assert claimed == [subjects[1], subjects[3], subjects[0]]
-    assert await queue.claim(1) == []
+    assert await queue.claim(1, KINDS) == []
 
 
 async def test_no_job_is_claimed_twice(database: Database, post: Post) -> None:
@@ -108,12 +72,12 @@ async def test_no_job_is_claimed_twice(database: Database, post: Post) -> None:
     shares: list[list[Claim]] = []
 
     async def claim() -> None:
-        shares.append(await queue.claim(4))
+        shares.append(await queue.claim(4, KINDS))
 
     async with anyio.create_task_group() as tasks:
         for _ in range(8):
             tasks.start_soon(claim)
-    shares.append(await queue.claim(20))
+    shares.append(await queue.claim(20, KINDS))
     assert max(map(len, shares[:-1])) <= 4
     claimed = [one.job_id for share in shares for one in share]
     assert (len(claimed), len(set(claimed))) == (20, 20)
@@ -123,9 +87,9 @@ async def test_a_claim_that_ran_out(database: Database, post: Post) -> None:
     """Whoever had a job before changes nothing any more: neither the job nor what it is about."""
     await post.leave_job(uuid4())
     queue = Queue(database, KINDS, lease=60)
-    (before,) = await queue.claim(1)
+    (before,) = await queue.claim(1, KINDS)
     await post.end_the_leases()
-    (after,) = await queue.claim(1)
+    (after,) = await queue.claim(1, KINDS)
     assert (before.job_id, before.attempt, after.attempt) == (after.job_id, 1, 2)
 
     async def never(_session: AsyncSession) -> None:
@@ -134,7 +98,7 @@ async def test_a_claim_that_ran_out(database: Database, post: Post) -> None:
     assert not await queue.renew(before)
     assert not await queue.finish(before, never)
     assert not await queue.put_back(before, 0, failed=True)
-    assert await queue.claim(1) == []
+    assert await queue.claim(1, KINDS) == []
     assert await queue.renew(after)
     assert await queue.finish(after, nothing)
     assert await post.jobs() == 0
@@ -144,7 +108,7 @@ async def test_outcome_and_end_go_together(database: Database, post: Post) -> No
     """A job whose outcome cannot be recorded is not over."""
     await post.leave_job(uuid4())
     queue = Queue(database, KINDS, lease=60)
-    (claim,) = await queue.claim(1)
+    (claim,) = await queue.claim(1, KINDS)
 
     async def fail(_session: AsyncSession) -> None:
         raise LookupError
@@ -192,21 +156,21 @@ async def test_put_back(database: Database, post: Post) -> None:
     for subject in (first, second):
         await post.leave_job(subject)
     queue = Queue(database, KINDS, lease=60)
-    (before,) = await queue.claim(1)
+    (before,) = await queue.claim(1, KINDS)
     assert await queue.put_back(before, 0, failed=False)
     assert not await queue.renew(before)
     assert not await queue.finish(before, nothing)
     assert not await queue.put_back(before, 0, failed=True)
-    (again,) = await queue.claim(1)
+    (again,) = await queue.claim(1, KINDS)
     assert (again.subject_id, again.attempt, again.failures) == (first, 2, 0)
     assert await queue.put_back(again, 3600, failed=True)
-    assert [claim.subject_id for claim in await queue.claim(2)] == [second]
+    assert [claim.subject_id for claim in await queue.claim(2, KINDS)] == [second]
     assert await post.value("SELECT failures FROM jobs WHERE subject_id = :id", id=first) == 1
 
 
 async def test_failing_job(world: World, post: Post) -> None:
     """A job that raises is tried again a few times, then given up for what it raised, which is recorded."""
-    failing = Failing()
+    failing = Failing(look_up)
     await post.leave_job(uuid4())
     pace = Pace(poll=0.02, retry=0.01, attempts=3)
     with capture_logs() as logs:
@@ -216,19 +180,165 @@ async def test_failing_job(world: World, post: Post) -> None:
     events = [line["event"] for line in logs]
     assert (events.count("worker.failed"), events.count("job.given_up")) == (3, 1)
     assert [type(error) for error in failing.given] == [LookupError]
+    assert [claim.attempt for claim in failing.over_with] == [3]
     assert await post.value(TRACES) == 1
 
 
-async def test_pause_before_another_attempt(world: World, post: Post) -> None:
-    """Each attempt that raised doubles the time until the next, by the database's clock; lost workers do not."""
+@pytest.mark.parametrize(("fault", "failures"), [(look_up, 3), (lose_the_connection, 2)])
+async def test_pause_before_another_attempt(
+    world: World, post: Post, fault: Callable[[], Awaitable[None]], failures: int
+) -> None:
+    """Each failure doubles the time until the next attempt, by the database's clock; lost workers do not."""
     await post.leave_job(uuid4())
     await post.change("UPDATE jobs SET attempt = 20, failures = 2 WHERE due_at < '2099-01-01'")
-    failing = Failing()
-    async with at_work(world.url, failing, pace=Pace(poll=3600, retry=100)):
+    async with at_work(world.url, Failing(fault), pace=Pace(poll=3600, retry=100)):
         await until(lambda: post.value("SELECT due_at > now() FROM jobs WHERE due_at < '2099-01-01'"))
     assert await post.value(
-        "SELECT due_at - now() BETWEEN '390 s' AND '400 s' AND claimed_until IS NULL FROM jobs WHERE failures = 3"
+        "SELECT due_at - now() BETWEEN '390 s' AND '400 s' AND claimed_until IS NULL FROM jobs WHERE failures = :count",
+        count=failures,
     )
+
+
+SLEEP = "SELECT pg_sleep(600)"
+END_SLEEPERS = """
+    SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+    WHERE query LIKE '%pg_sleep(600)%' AND state = 'active' AND pid <> pg_backend_pid() AND datname = current_database()
+"""
+
+
+@asynccontextmanager
+async def driver_of(database: Database) -> AsyncIterator[asyncpg.Connection]:
+    """A connection without SQLAlchemy's layer, as what is copied goes over."""
+    pooled = await database.engine.raw_connection()
+    connection = pooled.driver_connection
+    assert connection is not None
+    pooled.detach()
+    try:
+        yield connection
+    finally:
+        connection.terminate()
+
+
+async def fail_in_a_statement(database: Database) -> None:
+    async with database.signing_in() as connection:
+        await connection.execute(text(SLEEP))
+
+
+async def fail_in_a_copy(database: Database) -> None:
+    async def take(_lines: bytes) -> None:
+        raise AssertionError
+
+    async with driver_of(database) as connection:
+        await connection.copy_from_query(SLEEP, output=take)
+
+
+async def fail_after_a_copy(database: Database) -> None:
+    async with driver_of(database) as connection:
+        with suppress(asyncpg.PostgresError):
+            await connection.execute(SLEEP)
+        await connection.fetch("SELECT 1")
+
+
+async def find_nobody_listening(_database: Database) -> None:
+    await asyncpg.connect("postgresql://nobody@127.0.0.1:1/none")
+
+
+async def ask_wrongly(database: Database) -> None:
+    async with driver_of(database) as connection:
+        await connection.fetch("SELECT $1::int")
+
+
+async def divide_by_zero(database: Database) -> None:
+    async with database.signing_in() as connection:
+        await connection.execute(text("SELECT 1 / 0"))
+
+
+async def fill_the_disk(_database: Database) -> None:
+    async with await anyio.open_file("/dev/full", "wb", buffering=0) as file:
+        await file.write(b"0")
+
+
+@pytest.mark.parametrize(
+    ("fault", "failures"),
+    [
+        (fail_in_a_statement, 0),
+        (fail_in_a_copy, 0),
+        (fail_after_a_copy, 0),
+        (find_nobody_listening, 0),
+        (ask_wrongly, 1),
+        (divide_by_zero, 1),
+        (fill_the_disk, 1),
+    ],
+)
+async def test_lost_database_is_no_failure(
+    world: World, post: Post, database: Database, fault: Callable[[Database], Awaitable[None]], failures: int
+) -> None:
+    """A job whose connection is cut is tried again without a failure; a mistake or a full disk is one."""
+    failing = Failing(lambda: fault(database), attempts=1)
+    await post.leave_job(uuid4())
+
+    async def done() -> bool:
+        await post.value(END_SLEEPERS)
+        return await no_jobs(post)
+
+    async with at_work(world.url, failing, pace=Pace(poll=0.02, retry=0.01)):
+        await until(done)
+    assert [(claim.attempt, claim.failures) for claim in failing.claims] == [(1, 0), (2, failures)]
+
+
+async def test_database_that_is_always_lost(world: World, post: Post) -> None:
+    """A job that takes the connection with it each time is given up in the end."""
+    failing = Failing(lose_the_connection)
+    await post.leave_job(uuid4())
+    async with at_work(world.url, failing, pace=Pace(poll=0.02, retry=0.01, attempts=2, claims=4)):
+        await until(lambda: no_jobs(post))
+    assert [claim.failures for claim in failing.claims] == [0] * 4
+    assert [type(error) for error in failing.given] == [BegunTooOften]
+
+
+class Tidying(Doing):
+    """A handler that, when a job is over, does as it is told first."""
+
+    def __init__(self, tidy: Callable[[], Awaitable[object]]) -> None:
+        super().__init__()
+        self._tidy = tidy
+        self.ended = 0
+
+    async def over(self, claim: Claim) -> None:
+        await super().over(claim)
+        await self._tidy()
+        self.ended += 1
+
+
+async def test_tidying_up_after_a_job(world: World, post: Post) -> None:
+    """What a job leaves behind is removed once, when its end is committed, and may take longer than a claim holds."""
+    seen: list[object] = []
+
+    async def look_twice() -> None:
+        seen.append(await post.jobs())
+        began = await post.value("SELECT clock_timestamp()")
+        await until(lambda: post.value("SELECT clock_timestamp() > CAST(:began AS timestamptz) + '0.5 s'", began=began))
+
+    doing = Tidying(look_twice)
+    await post.leave_job(uuid4())
+    with capture_logs() as logs:
+        async with at_work(world.url, doing, pace=Pace(poll=0.02, lease=0.3)):
+            await until(doing.begun)
+    assert (seen, len(doing.over_with), doing.ended) == ([0], 1, 1)
+    assert [line["event"] for line in logs if line["log_level"] != "info"] == []
+
+
+@pytest.mark.parametrize("tidy", [look_up, anyio.sleep_forever])
+async def test_tidying_up_that_fails(world: World, post: Post, tidy: Callable[[], Awaitable[None]]) -> None:
+    """Where it cannot be removed, or takes too long, that is reported; the job is over, and the next one is done."""
+    doing = Tidying(tidy)
+    with capture_logs() as logs:
+        async with at_work(world.url, doing, pace=Pace(poll=3600, over=0.05), concurrency=1):
+            for _ in range(2):
+                await post.leave_job(uuid4())
+                await until(lambda: no_jobs(post))
+    assert [claim.attempt for claim in doing.over_with] == [1, 1]
+    assert [line["doing"] for line in logs if line["event"] == "worker.failed"] == ["tidying up"] * 2
 
 
 async def test_workers_that_are_killed(world: World, database: Database, post: Post) -> None:
@@ -236,7 +346,7 @@ async def test_workers_that_are_killed(world: World, database: Database, post: P
     await post.leave_job(uuid4())
     queue = Queue(database, KINDS, lease=60)
     for _ in range(20):
-        assert len(await queue.claim(1)) == 1
+        assert len(await queue.claim(1, KINDS)) == 1
         await post.end_the_leases()
     doing = Doing()
     async with at_work(world.url, doing):
@@ -285,7 +395,7 @@ async def test_lost_claim_stops_the_job(world: World, post: Post) -> None:
             await post.change(taken)
 
             await until(lambda: logged(logs, "job.claim_lost"))
-    assert doing.stopped == 1
+    assert (doing.stopped, doing.over_with) == (1, [])
     assert [line["event"] for line in logs].count("job.claim_lost") == 1
     assert await post.jobs() == 1
 

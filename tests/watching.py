@@ -15,7 +15,7 @@ from sqlalchemy.pool import QueuePool
 from strawberry.types import ExecutionResult
 
 from gateway.auth import Authenticator
-from resolvers.context import Context, DownloadLink, Services, StoredFile, StoredPreview, StreamPace
+from resolvers.context import Context, DownloadLink, Services, StoredFile, StoredPreview, StreamPace, Watch
 from schema.build import build_schema
 from store.database import Database, owner_transaction
 from store.models import Export
@@ -57,14 +57,18 @@ class Watched:
 
     def __init__(self, results: AsyncGenerator[ExecutionResult, None], context: Context) -> None:
         self._results = results
+        self._latest: object = None
         self.context = context
 
     async def result(self) -> ExecutionResult:
-        """The next result, after which the context rests."""
+        """The next result that is news, after which the context rests."""
         with anyio.fail_after(PATIENCE):
-            found = await anext(self._results)
-        await self.context.rest()
-        return found
+            while True:
+                found = await anext(self._results)
+                await self.context.rest()
+                if found.errors or found.data != self._latest:
+                    self._latest = found.data
+                    return found
 
     async def event(self) -> Any:
         """What the one root field of the next event holds; there must be no errors."""
@@ -115,7 +119,7 @@ class Stand:
 
         viewer = await reauthorise()
         reader = self.database.reading(viewer.identity.scope)
-        return Context(viewer, reader, "request", self.services, reauthorise)
+        return Context(viewer, reader, "request", self.services, Watch(reauthorise))
 
     @asynccontextmanager
     async def watching(
@@ -190,10 +194,10 @@ async def first_value(connection: AsyncConnection, statement: str, parameters: M
 async def stand_of(world: World, pace: StreamPace | None = None) -> AsyncIterator[Stand]:
     """Unless a pace is given, whatever is read again is read because of a signal."""
     database = Database(world.url, pool_size=3)
-    signals = Signals(database, longest_pause=SOON)
+    signals = Signals(database, longest_pause=SOON, spread=0)
     try:
         async with heard_by(signals):
-            yield Stand(world, database, signals, pace or StreamPace(reread=NEVER, spacing=0))
+            yield Stand(world, database, signals, pace or StreamPace(reread=NEVER, spacing=0, longest_pause=SOON))
     finally:
         await database.close()
 

@@ -18,7 +18,8 @@ END = "end"
 class Patience:
     """How long is waited for a client, in seconds.
 
-    `hello`: for the first message of a WebSocket. `send`: for one that does not read, until its connection is cut.
+    `hello`: for the first message of a WebSocket. `send`: for one that does not read while a message waits for it, or
+    after its WebSocket was closed, until its connection is cut; `farewell`: the same, when the process stops.
     `silence`: between two signs of life in a stream of server-sent events; `first_silence`: before the first one,
     which begins the answer of a stream that has nothing to say yet. `ping`: between two pings of a WebSocket, and
     `pong`: for the answer to one.
@@ -26,6 +27,7 @@ class Patience:
 
     hello: float = 5
     send: float = 10
+    farewell: float = 1
     silence: float = 12
     first_silence: float = 1
     ping: float = 30
@@ -36,13 +38,16 @@ class Flow(Protocol):
     """The server's side of one connection."""
 
     def is_writable(self) -> bool:
-        """Whether what is sent now is taken at once, because the client reads (or not much has been sent yet)."""
+        """Whether what is sent now is taken at once, because the client reads (or less than 64 KiB are left to it)."""
 
     async def drained(self) -> None:
         """Returns when it is writable, or the connection is gone."""
 
     def abort(self) -> None:
         """Ends the connection at once; what the client has not read is lost."""
+
+    def cut_after(self, seconds: float) -> None:
+        """Aborts the connection so many seconds from now, unless it has ended by then; the earliest call counts."""
 
 
 def flow_of(scope: Scope) -> Flow:
@@ -53,8 +58,8 @@ def flow_of(scope: Scope) -> Flow:
 class Outbox:
     """What is sent over one connection: at once while the client reads; else of each kind only the latest waits.
 
-    A client that takes nothing for `seconds` loses the connection. Sending never raises: whoever owns the connection
-    hears of its end by receiving.
+    When a message has waited and nothing was taken for `seconds`, the client loses the connection. Sending never
+    raises: whoever owns the connection hears of its end by receiving.
     """
 
     __slots__ = ("_flow", "_flushing", "_over", "_seconds", "_send", "_waiting")

@@ -15,7 +15,7 @@ from gateway.streams.outbox import Flow, Outbox, Patience, flow_of
 from gateway.streams.shared import Ending, Order, SharedStreams
 
 EVENT_STREAM = "text/event-stream"
-START, BODY = "start", "body"
+START, EVENT, ALIVE = "start", "event", "alive"
 HEADERS = {
     "content-type": f"{EVENT_STREAM}; charset=utf-8",
     "cache-control": "no-store",
@@ -61,7 +61,7 @@ class EventStreams:
         """Ends all streams at once; their clients are asked to come back, which will be to another process."""
         self.draining = True
         for stream in list(self.open):
-            await stream.dismiss()
+            await stream.dismiss(self.patience.farewell)
 
 
 class StreamingAnswer(Response):
@@ -83,7 +83,7 @@ class StreamingAnswer(Response):
         shared = await owner.streams.start(order, stream)
         try:
             if owner.draining:
-                await stream.dismiss()
+                await stream.dismiss(owner.patience.farewell)
             await stream.live(receive, owner.patience)
         finally:
             expiry.cancel()
@@ -110,14 +110,14 @@ class EventStream:
                 async with asyncio.timeout(silence):
                     message = await receive()
             except TimeoutError:
-                await self._write(SIGN_OF_LIFE)
+                await self._write(ALIVE, SIGN_OF_LIFE)
                 silence = patience.silence
                 continue
             if message["type"] == "http.disconnect":
                 return
 
     async def next(self, event: str) -> None:
-        await self._write(event_of(event))
+        await self._write(EVENT, event_of(event))
 
     async def end(self, ending: Ending) -> None:
         refusal = ending.refusal
@@ -132,11 +132,10 @@ class EventStream:
             await self._begin(answer.status_code, answer.raw_headers)
             await self._finish(bytes(answer.body))
 
-    async def dismiss(self) -> None:
-        """Asks the client to come back; one that does not read is not waited for."""
+    async def dismiss(self, seconds: float) -> None:
+        """Asks the client to come back; one that does not read is waited for only so long."""
         await self._finish(COME_BACK)
-        if not self._flow.is_writable():
-            self._flow.abort()
+        self._flow.cut_after(seconds)
 
     def expire(self) -> None:
         """The token's time is over."""
@@ -149,11 +148,11 @@ class EventStream:
         self._begun = True
         await self._outbox.put(START, {"type": "http.response.start", "status": status, "headers": list(headers)})
 
-    async def _write(self, body: bytes) -> None:
-        """An event, or a sign of life, which makes way for whatever comes later."""
+    async def _write(self, kind: str, body: bytes) -> None:
+        """An event or a sign of life: each makes way for the next of its kind, and never for the other."""
         if not self._begun:
             await self._begin(200, RAW_HEADERS)
-        await self._outbox.put(BODY, {"type": "http.response.body", "body": body, "more_body": True})
+        await self._outbox.put(kind, {"type": "http.response.body", "body": body, "more_body": True})
 
     async def _finish(self, body: bytes) -> None:
         if not self._begun:

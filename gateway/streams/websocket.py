@@ -31,12 +31,10 @@ from gateway.streams.messages import (
 )
 from gateway.streams.origins import Origins
 from gateway.streams.outbox import END, Outbox, Patience, flow_of
-from gateway.streams.shared import Ending, Order, SharedStreams, Stream
+from gateway.streams.shared import TOO_MANY, Ending, Order, SharedStreams, Stream
 from resolvers.context import Viewer
 
 log = structlog.get_logger("gateway")
-
-TOO_MANY = "TOO_MANY_OPERATIONS"
 
 
 class WebSocketEndpoint:
@@ -206,7 +204,7 @@ class Socket:
             await self._outbox.put((id, END), answers.error(problem.errors))
             return
         watching = Watching(self, id, answers)
-        if await watching.join(self._endpoint.streams, operation, self._authorization):
+        if watching.join(self._endpoint.streams, operation, self._authorization):
             self._operations[id] = watching
             return
         try:
@@ -276,9 +274,9 @@ class Watching:
         self._answers = answers
         self._stream: Stream | None = None
 
-    async def join(self, streams: SharedStreams, operation: Operation, authorization: str) -> bool:
+    def join(self, streams: SharedStreams, operation: Operation, authorization: str) -> bool:
         """Whether there is such a stream already."""
-        self._stream = await streams.join(operation, authorization, self)
+        self._stream = streams.join(operation, authorization, self)
         return self._stream is not None
 
     async def start(self, streams: SharedStreams, order: Order) -> None:

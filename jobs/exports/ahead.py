@@ -20,6 +20,10 @@ from jobs.exports.copying import Copying, Place
 
 # Of a range; more is kept in a file without a name.
 BYTES_IN_MEMORY = 8 * 2**20
+# Nobody knows how long rows are: the first range is short, and the next ones are as long as their bytes allow.
+FIRST_KEYS = 1_000
+MOST_KEYS = 25_000
+GROWTH = 8
 
 
 @dataclass(frozen=True)
@@ -29,16 +33,17 @@ class Chunk:
     place: Place
     rows: int
     lines: IO[bytes]
+    bytes: int
 
 
 @asynccontextmanager
 async def reading_ahead(
-    sources: Sequence[Copying], after: Place | None, folder: Path
+    sources: Sequence[Copying], after: Place | None, folder: Path, most_keys: int = MOST_KEYS
 ) -> AsyncIterator[AsyncIterator[Chunk]]:
     """The chunks from a place on; whatever is still being read at the end is given up."""
     begun: deque[asyncio.Task[Chunk]] = deque()
     try:
-        async with aclosing(chunks(sources, after, folder, begun)) as found:
+        async with aclosing(chunks(sources, after, folder, most_keys, begun)) as found:
             yield found
     finally:
         for task in begun:
@@ -49,17 +54,22 @@ async def reading_ahead(
 
 
 async def chunks(
-    sources: Sequence[Copying], after: Place | None, folder: Path, begun: deque[asyncio.Task[Chunk]]
+    sources: Sequence[Copying],
+    after: Place | None,
+    folder: Path,
+    most_keys: int,
+    begun: deque[asyncio.Task[Chunk]],
 ) -> AsyncGenerator[Chunk]:
     """`begun`: what is being read, the next chunk first; the one that was given last stands before it."""
     turns = itertools.cycle(sources)
+    size = min(FIRST_KEYS, most_keys)
     ended = False
     given = 0
     while True:
         # A source has its turn again when the chunk that it read is there, and before that is looked at.
         while not ended and len(begun) < len(sources) + given:
             source = next(turns)
-            until = await source.end_of_range(after)
+            until = await source.end_of_range(after, size)
             ended = until is None
             if until is not None:
                 begun.append(asyncio.create_task(read(source, after, until, folder)))
@@ -70,8 +80,13 @@ async def chunks(
             given = 0
         if not begun:
             return
-        await begun[0]
+        size = fitting(size, (await begun[0]).bytes, most_keys)
         given = 1
+
+
+def fitting(size: int, given: int, most_keys: int) -> int:
+    """How many keys are to be read next, when so many gave so many bytes."""
+    return max(1, min(most_keys, size * GROWTH, size * BYTES_IN_MEMORY // max(1, given)))
 
 
 async def read(source: Copying, after: Place | None, until: Place, folder: Path) -> Chunk:
@@ -81,5 +96,6 @@ async def read(source: Copying, after: Place | None, until: Place, folder: Path)
     except BaseException:
         lines.close()
         raise
+    size = lines.tell()
     lines.seek(0)
-    return Chunk(until, rows, lines)
+    return Chunk(until, rows, lines, size)

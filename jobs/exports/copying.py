@@ -36,7 +36,6 @@ Place = list[JsonValue]
 """The key that the next range begins after, each part as text."""
 
 # A step costs some milliseconds of its own, and tables that are looked up may be read for it as a whole.
-CHUNK_KEYS = 25_000
 NONE: Parameters = MappingProxyType({})
 # Seconds that one statement may take: the count reads every row, and a disk may be slow to take what COPY brings.
 PATIENCE = 300.0
@@ -68,14 +67,13 @@ class Order:
 class Copying:
     """One snapshot of what an order is for; the columns are those of the company's fields in that snapshot."""
 
-    def __init__(self, session: Session, contents: Contents, form: Form, chunk_keys: int, snapshot: str) -> None:
+    def __init__(self, session: Session, contents: Contents, form: Form, snapshot: str) -> None:
         """`snapshot`: by which another connection can read the same."""
         self.columns: tuple[ExportColumn, ...] = contents.columns
         self.snapshot = snapshot
         self._session = session
         self._contents = contents
         self._form = form
-        self._chunk_keys = chunk_keys
         self._statements: dict[tuple[str, bool], SQLCompiler] = {}
 
     async def count(self) -> int:
@@ -92,9 +90,9 @@ class Copying:
             headers = [escaped_text(header) for header in headers]
         return (",".join(map(csv_cell, headers)) + "\n").encode()
 
-    async def end_of_range(self, after: Place | None) -> Place | None:
-        """The last key of the next range; None when there are no more keys."""
-        reached = {} if after is None else place_parameters("after", after)
+    async def end_of_range(self, after: Place | None, size: int) -> Place | None:
+        """The last of the next `size` keys; None when there are no more."""
+        reached = {"size": size, **({} if after is None else place_parameters("after", after))}
         last = await self._session.rows(self._compiled("boundary", onward=after is not None), reached)
         return [str(part) for part in last[0]] if last else None
 
@@ -113,9 +111,7 @@ class Copying:
         if found is None:
             contents = self._contents
             statement = (
-                contents.lines(self._form, onward=onward)
-                if purpose == "lines"
-                else contents.last_key(self._chunk_keys, onward=onward)
+                contents.lines(self._form, onward=onward) if purpose == "lines" else contents.last_key(onward=onward)
             )
             found = self._statements[purpose, onward] = self._session.compiled(statement)
         return found
@@ -163,9 +159,7 @@ class Session:
 
 
 @asynccontextmanager
-async def copying(
-    database: Database, order: Order, *, chunk_keys: int = CHUNK_KEYS, snapshot: str | None = None
-) -> AsyncIterator[Copying]:
+async def copying(database: Database, order: Order, *, snapshot: str | None = None) -> AsyncIterator[Copying]:
     """Reads one snapshot of the company on a connection of its own. Raises `CannotExport`.
 
     `snapshot`: that of another one that is still open; a new one without it.
@@ -184,7 +178,7 @@ async def copying(
         fields = await company_fields(session)
         contents = contents_of(order.kind, order.parameters, order.as_of, fields)
         shared = snapshot or str(await connection.fetchval("SELECT pg_export_snapshot()"))
-        yield Copying(session, contents, form_of(order), chunk_keys, shared)
+        yield Copying(session, contents, form_of(order), shared)
         await connection.close(timeout=CLOSING_SECONDS)
     finally:
         # After an error a COPY may be under way, and the server may be gone.

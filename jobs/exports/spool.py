@@ -2,10 +2,12 @@
 
 An export has a folder, and each attempt a file of its own in it, to which it only appends. What counts of a file is
 what the last checkpoint says: an attempt that is over and does not know it yet can write on behind that without harm.
+The folder stays until the export is over: it tells the sweep where something may be left.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -26,6 +28,23 @@ class Part:
 
     attempt: int
     bytes: int
+
+
+class PartFile:
+    """What an attempt writes, and the SHA-256 of it so far."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def append(self, lines: IO[bytes]) -> int:
+        """Writes the lines behind the rest and puts them on the disk; the size of the file."""
+        while some := lines.read(COPIED_AT_A_TIME):
+            self.digest.update(some)
+            self._file.write(some)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._file.tell()
 
 
 @dataclass(frozen=True)
@@ -49,14 +68,14 @@ class Spooled:
         kept = {piece.path for piece in self.pieces(parts)}
         for entry in self.path.iterdir():
             if entry not in kept:
-                entry.unlink()
+                entry.unlink(missing_ok=True)
 
     @contextmanager
-    def writing(self, attempt: int) -> Iterator[BinaryIO]:
+    def writing(self, attempt: int) -> Iterator[PartFile]:
         """The new file of an attempt."""
         descriptor = os.open(self._part(attempt), os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=0o600)
         with os.fdopen(descriptor, "wb") as file:
-            yield file
+            yield PartFile(file)
 
     def beside(self, name: str) -> Path:
         """The path of a further file in the folder."""
@@ -100,14 +119,6 @@ def size_of(path: Path) -> int:
         return -1
 
 
-def appended(file: BinaryIO, lines: IO[bytes]) -> int:
-    """Writes the lines behind the rest and puts them on the disk; the size of the file."""
-    shutil.copyfileobj(lines, file, COPIED_AT_A_TIME)
-    return synced(file)
-
-
-def synced(file: BinaryIO) -> int:
-    """Puts on the disk what was written; the size of the file."""
-    file.flush()
-    os.fsync(file.fileno())
-    return file.tell()
+def folder_of(company_id: int, export_id: UUID) -> str:
+    """The folder in the store of files that holds whatever attempts make of an export."""
+    return f"{company_id}/{export_id}/"

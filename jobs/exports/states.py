@@ -1,25 +1,30 @@
 """What does a worker write on the row of an export, and how is it kept from writing when the export is not its own?
 
-Every statement names the attempt: the row is changed by the worker whose claim began it last, and by no other.
+Progress names the attempt: the row is changed by the worker whose claim began it last. The last write is in the
+transaction that ends the claimed job, which nobody else can have.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy import ColumnElement, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jobs.queue import Claim, is_held
 from store.database import Scope
+from store.exports import CannotExport
 from store.files import Stored
 from store.identity import find_identity
 from store.models import Export, ExportFormat, ExportKind, ExportStatus, File
 from store.models.base import JsonValue
 from store.signals import Channel, signal
 
+# The first of the two numbers of an advisory lock; no other is like it.
+COMPLETION_LOCK = 0x46494C45
+TAKE_COMPANY = text("SELECT pg_advisory_xact_lock(:lock, :company_id)")
 WAITING = (ExportStatus.PENDING, ExportStatus.RUNNING)
 
 
@@ -48,13 +53,13 @@ class Begun:
 
 @dataclass(frozen=True)
 class Made:
-    """The file that an export has become."""
+    """The file that an export has become, and how long it lives."""
 
     name: str
     content_type: str
     key: str
     stored: Stored
-    expires_in_seconds: float
+    life: timedelta
     rows: int
 
 
@@ -137,13 +142,19 @@ async def reason(session: AsyncSession, claim: Claim) -> Exception:
     return NotOurs()
 
 
-async def complete(session: AsyncSession, claim: Claim, made: Made) -> bool:
-    """Records the file; False, and nothing is written, when the export was stopped meanwhile."""
+async def complete(session: AsyncSession, claim: Claim, made: Made, company_bytes: int) -> None:
+    """Records the file; the export ends otherwise when it was stopped meanwhile, or others took the company's room."""
     still = select(Export.id).where(
         *named(claim), Export.attempt == claim.attempt, Export.status == ExportStatus.RUNNING
     )
     if await session.scalar(still.with_for_update()) is None:
-        return False
+        await end(session, claim, status=ExportStatus.CANCELED)
+        return
+    await session.execute(TAKE_COMPANY, {"lock": COMPLETION_LOCK, "company_id": claim.company_id})
+    if await live_bytes(session, claim.company_id) + made.stored.bytes > company_bytes:
+        refusal = storage_limit()
+        await end(session, claim, status=ExportStatus.FAILED, error_code=refusal.code, error_message=refusal.message)
+        return
     row = {
         "company_id": claim.company_id,
         "name": made.name,
@@ -151,7 +162,7 @@ async def complete(session: AsyncSession, claim: Claim, made: Made) -> bool:
         "key": made.key,
         "bytes": made.stored.bytes,
         "sha256": made.stored.sha256,
-        "expires_at": func.now() + func.make_interval(0, 0, 0, 0, 0, 0, made.expires_in_seconds),
+        "expires_at": func.now() + made.life,
     }
     file_id: UUID | None = await session.scalar(insert(File).values(row).returning(File.id))
     await end(
@@ -165,7 +176,10 @@ async def complete(session: AsyncSession, claim: Claim, made: Made) -> bool:
         rows_processed=made.rows,
         exported_at=func.now(),
     )
-    return True
+
+
+def storage_limit() -> CannotExport:
+    return CannotExport("STORAGE_LIMIT", "The company's files would hold more than they may; delete exports.")
 
 
 async def end(session: AsyncSession, claim: Claim, **values: object) -> None:

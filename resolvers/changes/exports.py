@@ -75,15 +75,15 @@ async def regenerate_export(context: Context, id: str, *, idempotency_key: str |
 
 
 async def cancel_export(context: Context, id: str) -> Outcome:
-    """Stops an export: at once if it still waits, else its worker is asked to; asking twice is asking once."""
+    """Stops an export: at once if no worker has it, else the worker is asked to; asking twice is asking once."""
     viewer = context.viewer
     async with context.writing() as session:
         found = await find_export(session, viewer, id)
         refuse_if(rights_missing(found, viewer))
         if found.status not in UNFINISHED:
             raise wrong_status(f"The export is {found.status} already: there is nothing to stop.")
-        if found.status == ExportStatus.PENDING:
-            await withdraw(session, viewer.company_id, JobKind.EXPORT, found.id)
+        free = await withdraw(session, viewer.company_id, JobKind.EXPORT, found.id)
+        if free or found.status == ExportStatus.PENDING:
             await store(session, viewer, found.id, {"status": ExportStatus.CANCELED})
         elif found.status == ExportStatus.RUNNING:
             await store(session, viewer, found.id, {"status": ExportStatus.CANCELING})

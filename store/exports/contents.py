@@ -47,6 +47,7 @@ from store.sql_types import AnyColumn, AnySelect
 MOST_COLUMNS = 500
 
 Parameters = Mapping[str, JsonValue]
+SIZE = bindparam("size", type_=Integer())
 Rules = tuple[ColumnElement[bool], ...]
 
 
@@ -70,13 +71,13 @@ class Contents:
         """How many rows it has."""
         return select(func.count()).select_from(self.table).where(*self.within, *self.kept)
 
-    def last_key(self, size: int, *, onward: bool) -> AnySelect:
-        """The last of the next `size` keys, each part as text; no row when there are no more keys.
+    def last_key(self, *, onward: bool) -> AnySelect:
+        """The last of the next `size` (a parameter) keys, each part as text; no row when there are no more keys.
 
         They are the first, or `onward` those beyond the key whose parts are the parameters `after_0`, `after_1`…
         """
         beyond = self._beyond() if onward else ()
-        keys = select(*self.key).where(*self.within, *beyond).order_by(*self.key).limit(size).subquery()
+        keys = select(*self.key).where(*self.within, *beyond).order_by(*self.key).limit(SIZE).subquery()
         last = select(*(cast(part, Text()) for part in keys.c)).order_by(*(part.desc() for part in keys.c))
         return last.limit(literal_column("1"))
 

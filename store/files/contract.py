@@ -19,10 +19,11 @@ class FilesUnavailable(Exception):
 
 @dataclass(frozen=True)
 class Piece:
-    """The first `bytes` bytes of a local file."""
+    """The first `bytes` bytes of a local file; `sha256`: of these, in hexadecimal, if it is known."""
 
     path: Path
     bytes: int
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)

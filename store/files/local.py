@@ -56,20 +56,25 @@ class LocalFiles:
     def _put(self, key: str, reading: Reading) -> Stored:
         path = self._inside(key)
         with self._new_name(path) as part:
-            whole = reading.whole_file()
-            if whole is not None and linked(whole, part):
-                for _ in reading.chunks(CHUNK_BYTES):
-                    pass
-            else:
-                with self._opened(part) as file:
-                    for chunk in reading.chunks(CHUNK_BYTES):
-                        file.write(chunk)
+            stored = self._filled(part, reading)
             synced(part)
-            stored = reading.stored()
         # The file's name is in its folder, whose own is in the one above.
         for folder in self._folders_from(path.parent):
             synced(folder)
         return stored
+
+    def _filled(self, part: Path, reading: Reading) -> Stored:
+        whole = reading.whole_file()
+        if whole is not None and linked(whole, part):
+            if (known := reading.known()) is not None:
+                return known
+            for _ in reading.chunks(CHUNK_BYTES):
+                pass
+            return reading.stored()
+        with self._opened(part) as file:
+            for chunk in reading.chunks(CHUNK_BYTES):
+                file.write(chunk)
+        return reading.stored()
 
     @contextmanager
     def _new_name(self, path: Path) -> Iterator[Path]:

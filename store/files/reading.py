@@ -51,6 +51,11 @@ class Reading:
             return None
         return self._pieces[0].path
 
+    def known(self) -> Stored | None:
+        """What there is to be read, if that is known before."""
+        known = self._pieces[0].sha256 if len(self._pieces) == 1 else None
+        return None if known is None else Stored(self.total, known)
+
     def stored(self) -> Stored:
         """What was read; raises Abandoned, so that what nobody waits for is not completed."""
         self._check()

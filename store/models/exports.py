@@ -108,6 +108,12 @@ class Export(Owned, Stamped, Base):
 
 # The sweep looks over all companies.
 Index("files_expires_idx", File.expires_at)
+Index(
+    "exports_waiting_idx",
+    Export.company_id,
+    Export.id,
+    postgresql_where=Export.status.in_([ExportStatus.PENDING, ExportStatus.RUNNING, ExportStatus.CANCELING]),
+)
 Index("exports_created_idx", Export.company_id, Export.created_at, Export.id)
 Index("exports_kind_idx", Export.company_id, Export.kind, Export.created_at, Export.id)
 Index("exports_status_idx", Export.company_id, Export.status, Export.created_at, Export.id)

@@ -33,6 +33,13 @@ def upgrade() -> None:
     op.create_check_constraint(op.f("exports_bytes_check"), "exports", "bytes >= 0")
     op.create_check_constraint(op.f("files_bytes_check"), "files", "bytes >= 0")
     op.create_index("files_expires_idx", "files", ["expires_at"], unique=False)
+    op.create_index(
+        "exports_waiting_idx",
+        "exports",
+        ["company_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("status IN ('PENDING', 'RUNNING', 'CANCELING')"),
+    )
     op.add_column("jobs", sa.Column("failures", sa.Integer(), server_default="0", nullable=False))
     kinds_are(JOB_KINDS)
     op.create_index("jobs_subject_key", "jobs", ["company_id", "subject_id", "kind"], unique=True)
@@ -53,6 +60,7 @@ def downgrade() -> None:
     op.execute("DELETE FROM jobs WHERE kind = 'EXPORT'")
     kinds_are(JOB_KINDS[:1])
     op.drop_column("jobs", "failures")
+    op.drop_index("exports_waiting_idx", "exports")
     op.drop_index("files_expires_idx", "files")
     op.drop_constraint(op.f("files_bytes_check"), "files")
     op.drop_constraint(op.f("exports_bytes_check"), "exports")
