@@ -1,7 +1,8 @@
 """How does the process serve HTTP and WebSockets, and how does it stop without waiting for streams?
 
 uvicorn's own protocols, which also hand the application their side of a connection: whether the client reads, and a way
-to cut it off when it does not. ASGI has neither, and closing politely waits for the client to read what is left.
+to cut it off when it does not. ASGI has neither, and closing politely waits for the client to read what is left: so
+whatever is closed here has a deadline. They override what is no public interface of uvicorn, as it is in 0.54.
 """
 
 from __future__ import annotations
@@ -65,6 +66,15 @@ class HttpProtocol(Cuttable, HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["extensions"] = {FLOW: {"flow": self}}
+
+    def handle_websocket_upgrade(self) -> None:
+        answered = self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]  # it may be None
+        if self.flow.write_paused or not answered:
+            # No client asks so early. The answer before it would go on between the frames, and neither of the two would
+            # hear of the connection what the other is told.
+            self.abort()
+        else:
+            super().handle_websocket_upgrade()
 
     def is_writable(self) -> bool:
         return not self.flow.write_paused

@@ -59,7 +59,7 @@ MintLink = Callable[[StoredFile], DownloadLink]
 
 
 class KeptLinks:
-    """Mints links for a subscription, whose events would all differ if each had its own: one serves for half its life."""
+    """Mints links for a subscription: one serves for half its life, as events would all differ if each had its own."""
 
     def __init__(self, mint: MintLink, now: Callable[[], datetime]) -> None:
         self._mint = mint

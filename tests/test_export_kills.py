@@ -44,6 +44,13 @@ async def begun(exports: Exports, id: Any, attempt: int) -> Any:
     return row
 
 
+async def further(exports: Exports, id: Any, rows: int) -> None:
+    """Returns when more rows than these are written, or the export is over."""
+    with anyio.fail_after(30):
+        while (row := await exports.row(id)).rows_processed <= rows and row.status == "RUNNING":  # noqa: ASYNC110 - see above
+            await anyio.sleep(0.002)
+
+
 @pytest.mark.parametrize(("format", "kills"), [("CSV", KILLS), ("XLSX", KILLS // 2)])
 async def test_killed(exports: Exports, format: str, kills: int) -> None:
     """kill -9 at any point: the next worker goes on, the file is the same to the byte, and nothing else is left."""
@@ -54,8 +61,11 @@ async def test_killed(exports: Exports, format: str, kills: int) -> None:
         id, attempt = await exports.ask(format), 1
         while kills > 0:
             with worker_process(exports.url, exports.folder, CHUNK) as process:
-                if (await begun(exports, id, attempt)).status == "RUNNING":
-                    await anyio.sleep(moments.uniform(0, 0.2))
+                row = await begun(exports, id, attempt)
+                # At the beginning, or somewhere behind the first rows of its own.
+                if moments.random() < 0.6:
+                    await further(exports, id, row.rows_processed)
+                await anyio.sleep(moments.uniform(0, 0.1))
                 kill(process, signal.SIGKILL)
             row = await exports.row(id)
             if row.status == "COMPLETED":

@@ -274,8 +274,9 @@ async def test_who_joins_while_the_end_is_read(gateway: Gateway, world: World) -
 
 def test_variables_that_an_operation_does_not_declare() -> None:
     """Of the variables, those are kept that the operation which is asked for declares."""
-    document = "query a($x: Int) { __typename } subscription b($y: Int) { campaignsChanged(first: $y) { __typename } }"
-    for document, name, expected in ((document, "b", {"y": 2}), (document, "c", {}), ("{", None, {})):
+    both = "query a($x: Int) { __typename } subscription b($y: Int) { campaignsChanged(first: $y) { __typename } }"
+    cases: list[tuple[str, str | None, dict[str, object]]] = [(both, "b", {"y": 2}), (both, "c", {}), ("{", None, {})]
+    for document, name, expected in cases:
         found = with_declared_variables(Operation(document, {"x": 1, "y": 2, "z": 3}, name))
         assert found == Operation(document, expected, name)
 

@@ -37,6 +37,7 @@ pytestmark = pytest.mark.anyio
 
 NAMES = "subscription { exportProgress(id: $id) { export { requestedBy { lastName } } } }"
 NAMES_ON_BOARD = "subscription { exportsProgress { exports { requestedBy { lastName } } } }"
+BLOCKED = "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 STALLED = "subscription ($id: ID!) { exportProgress(id: $id) { sequence export { progress { stalled } } } }"
 
 
@@ -63,6 +64,17 @@ async def test_an_export_from_its_snapshot_to_its_end(stand: Stand) -> None:
         await stand.progress(acme, id, status="CANCELED")
         assert await watched.event() == state(6, 2, "CANCELED")
         assert await watched.is_over()
+
+
+async def test_what_was_heard_before_a_reading(stand: Stand) -> None:
+    """A reading sees to all that was heard until it began: it is not made again for that."""
+    id = await running_export(stand)
+    async with stand.watching(EXPORT, stand.world.acme.tokens["member"], {"id": str(id)}) as watched:
+        assert watched.context.watch is not None
+        hearing = watched.context.watch.hearing
+        hearing.wake()
+        await watched.event()
+        assert not hearing._woken.is_set()
 
 
 async def test_of_several_states_the_latest_is_told(stand: Stand) -> None:
@@ -271,7 +283,7 @@ async def test_an_outage_of_the_database(world: World, server: str) -> None:
 
 async def test_a_statement_that_takes_too_long(stand: Stand) -> None:
     """A reading that the server gives up is made again: the stream goes on."""
-    acme, blocked = stand.world.acme, "FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    acme = stand.world.acme
     id = await running_export(stand)
     async with stand.watching(EXPORT, acme.tokens["admin"], {"id": str(id)}) as watched:
         assert await watched.event() == state(3, 0)
@@ -280,8 +292,8 @@ async def test_a_statement_that_takes_too_long(stand: Stand) -> None:
             await connection.execute(text("LOCK TABLE exports IN ACCESS EXCLUSIVE MODE"))
             await stand.told(acme, id)
             for _ in range(2):
-                await until(lambda: holds(connection, f"SELECT count(*) > 0 {blocked}"))
-                await connection.execute(text(f"SELECT pg_cancel_backend(pid) {blocked}"))
+                await until(lambda: holds(connection, f"SELECT count(*) > 0 {BLOCKED}"))
+                await connection.execute(text(f"SELECT pg_cancel_backend(pid) {BLOCKED}"))
         await stand.progress(acme, id, rows_processed=1)
         assert await event == state(4, 1)
 
@@ -306,9 +318,7 @@ async def test_streams_leave_connections_to_requests(stand: Stand) -> None:
                 return len(stand.signals.turns._waiters or ()) == len(events) - 1
 
             await until(all_want_to_read)
-            await until(
-                lambda: holds(connection, "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'relation'")
-            )
+            await until(lambda: holds(connection, f"SELECT count(*) > 0 {BLOCKED}"))
             async with AsyncExitStack() as requests:
                 for _ in range(2):
                     await requests.enter_async_context(stand.database.signing_in())
