@@ -84,15 +84,13 @@ class HttpProtocol(Cuttable, HttpToolsProtocol):
 
 
 class WebSocketProtocol(Cuttable, WebSocketsSansIOProtocol):
-    """RFC 6455; is the `Flow` of its connection. However it is closed, it is cut when the client has had its time."""
+    """RFC 6455; is the `Flow` of its connection, which is cut when it was closed and the client has had its time."""
 
     patience: Patience
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
-        if self.close_sent:
-            self.cut_after(self.patience.send)
-        else:
+        if not self.close_sent:
             self.scope["extensions"][FLOW] = {"flow": self}
 
     async def run_asgi(self) -> None:

@@ -14,10 +14,15 @@ import anyio
 import pytest
 
 from jobs.exports.ahead import fitting
+from jobs.exports.exporter import Exporter
+from jobs.exports.states import NotOurs, write_progress
+from jobs.queue import Claim, Write
+from jobs.worker import Duty, Worker, running
 from store.files import FilesUnavailable, LocalFiles, Piece, Stored
+from store.models import JobKind
 from store.signals import Channel
 from tests.conftest import World
-from tests.exporting import LIMITS, QUICK, Exports, exporting, exports_of
+from tests.exporting import LIMITS, QUICK, Exports, exporter_of, exporting, exports_of
 from tests.post import until
 
 pytestmark = pytest.mark.anyio
@@ -38,11 +43,14 @@ class HeldFiles(LocalFiles):
         super().__init__(root)
         self.asked = anyio.Event()
         self.going_on = anyio.Event()
+        self.taken = anyio.Event()
 
     async def put(self, key: str, pieces: Sequence[Piece], *, name: str, content_type: str) -> Stored:
         self.asked.set()
         await self.going_on.wait()
-        return await super().put(key, pieces, name=name, content_type=content_type)
+        stored = await super().put(key, pieces, name=name, content_type=content_type)
+        self.taken.set()
+        return stored
 
 
 class BrokenFiles(LocalFiles):
@@ -305,3 +313,54 @@ async def test_long_rows(exports: Exports) -> None:
 def test_ranges_fit(size: int, given: int, most: int, next: int) -> None:
     """The next range is as long as its bytes will allow, but not much longer than the one before."""
     assert fitting(size, given, most) == next
+
+
+async def test_an_old_attempt(exports: Exports) -> None:
+    """A write under an old attempt changes nothing, also while the export is being written under another one."""
+    id = await exports.ask(status="RUNNING", attempt=2)
+    before = await exports.row(id)
+    old = Claim(exports.company_id, 1, JobKind.EXPORT, id, attempt=1, failures=0)
+    with pytest.raises(NotOurs):
+        async with exports.database.writing(exports.company_id) as session:
+            await write_progress(session, old, {"rows_processed": 7}, telling=True)
+    assert await exports.row(id) == before
+
+
+async def test_a_file_that_comes_too_late(exports: Exports) -> None:
+    """Who lost the claim while the file went into the store takes it out again; the other one's stays."""
+    files = HeldFiles(exports.folder / "files")
+    async with exporting(exports.url, exports.folder, files=files):
+        id = await exports.ask()
+        await files.asked.wait()
+        await exports.end_the_leases()
+        async with exporting(exports.url, exports.folder):
+            content = await exports.content_of(id)
+        files.going_on.set()
+        await files.taken.wait()
+    assert await exports.content_of(id) == content
+    assert exports.left() == await exports.known()
+
+
+class CanceledAtTheEnd:
+    """An exporter that finds the export stopped when all is done but the last write."""
+
+    def __init__(self, exporter: Exporter, exports: Exports) -> None:
+        self._exporter = exporter
+        self._exports = exports
+        self.given_up = exporter.given_up
+        self.over = exporter.over
+
+    async def __call__(self, claim: Claim) -> Write:
+        write = await self._exporter(claim)
+        await self._exports.change("UPDATE exports SET status = 'CANCELING' WHERE id = :id", id=claim.subject_id)
+        return write
+
+
+async def test_canceled_before_the_last_write(exports: Exports) -> None:
+    """An export that is stopped just before it is complete is CANCELED, and its file goes."""
+    handler = CanceledAtTheEnd(exporter_of(exports.database, exports.folder), exports)
+    worker = Worker(exports.database, {JobKind.EXPORT: Duty(handler, at_once=True)}, concurrency=1)
+    async with running(worker):
+        row = await exports.end_of(await exports.ask())
+    assert (row.status, row.file_id) == ("CANCELED", None)
+    assert exports.left() == set()

@@ -221,6 +221,7 @@ async def test_pings_of_a_client_that_does_not_read(world: World) -> None:
             await until(lambda: all_sent(socket))
         assert not side.is_writable()
         assert side.transport.get_write_buffer_size() < MEGABYTE
+        assert side.conn.writes == []
         socket.connection.transport.resume_reading()
         await socket.subscribe(VIEWER)
         assert (await socket.event())["viewer"]

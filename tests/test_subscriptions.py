@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.auth import Unauthenticated
 from resolvers import global_ids
-from resolvers.context import StreamPace, Viewer
-from store.database import Parameters, Reader, Scope, owner_transaction
+from resolvers.context import StreamPace
+from store.database import Parameters, Reader, Scope
 from store.models import Export
 from store.sql_types import AnyRow
-from tests.conftest import World, on_server
+from tests.conftest import World
 from tests.graph import never_id
 from tests.post import until
 from tests.watching import (
@@ -27,7 +24,6 @@ from tests.watching import (
     SOON,
     Stand,
     after_one_reading,
-    any_of,
     at_rest,
     running_export,
     stand_of,
@@ -37,7 +33,6 @@ pytestmark = pytest.mark.anyio
 
 NAMES = "subscription { exportProgress(id: $id) { export { requestedBy { lastName } } } }"
 NAMES_ON_BOARD = "subscription { exportsProgress { exports { requestedBy { lastName } } } }"
-BLOCKED = "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 STALLED = "subscription ($id: ID!) { exportProgress(id: $id) { sequence export { progress { stalled } } } }"
 
 
@@ -253,83 +248,6 @@ async def test_a_lost_connection_of_the_listener(stand: Stand) -> None:
             assert await watched.event() == state(3 + rows, rows)
 
 
-async def test_an_outage_of_the_database(world: World, server: str) -> None:
-    """While the database is away a stream waits; what happened meanwhile is its next event."""
-    name = world.url.rsplit("/", 1)[-1].split("?")[0]
-    all_of_it = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-    async with stand_of(world, StreamPace(reread=SOON, longest_pause=SOON)) as stand:
-        id = await running_export(stand)
-        async with stand.watching(EXPORT, world.acme.tokens["admin"], {"id": str(id)}) as watched:
-            assert await watched.event() == state(3, 0)
-            watch, failures = watched.context.watch, []
-            assert watch is not None
-            who = watch.reauthorise
-
-            async def reauthorise() -> Viewer:
-                try:
-                    return await who()
-                except Exception as error:
-                    failures.append(type(error).__name__)
-                    raise
-
-            watch.reauthorise = reauthorise
-            await on_server(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false", all_of_it)
-            event = asyncio.create_task(watched.event())
-            await until(lambda: any_of(failures[1:]))
-            await on_server(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-            await stand.progress(world.acme, id, rows_processed=1)
-            assert await event == state(4, 1)
-
-
-async def test_a_statement_that_takes_too_long(stand: Stand) -> None:
-    """A reading that the server gives up is made again: the stream goes on."""
-    acme = stand.world.acme
-    id = await running_export(stand)
-    async with stand.watching(EXPORT, acme.tokens["admin"], {"id": str(id)}) as watched:
-        assert await watched.event() == state(3, 0)
-        event = asyncio.create_task(watched.event())
-        async with owner_transaction(stand.world.url) as connection:
-            await connection.execute(text("LOCK TABLE exports IN ACCESS EXCLUSIVE MODE"))
-            await stand.told(acme, id)
-            for _ in range(2):
-                await until(lambda: holds(connection, f"SELECT count(*) > 0 {BLOCKED}"))
-                await connection.execute(text(f"SELECT pg_cancel_backend(pid) {BLOCKED}"))
-        await stand.progress(acme, id, rows_processed=1)
-        assert await event == state(4, 1)
-
-
-async def test_streams_leave_connections_to_requests(stand: Stand) -> None:
-    """However many streams read, and however long, they take no more than their part of the pool."""
-    acme = stand.world.acme
-    id = await running_export(stand)
-    async with AsyncExitStack() as stack:
-        variables = {"id": str(id)}
-        all_watched = [
-            await stack.enter_async_context(stand.watching(EXPORT, acme.tokens["admin"], variables)) for _ in range(5)
-        ]
-        for watched in all_watched:
-            assert await watched.event() == state(3, 0)
-        events = [asyncio.create_task(watched.event()) for watched in all_watched]
-        async with owner_transaction(stand.world.url) as connection:
-            await connection.execute(text("LOCK TABLE exports IN ACCESS EXCLUSIVE MODE"))
-            await stand.told(acme, id)
-
-            async def all_want_to_read() -> bool:
-                return len(stand.signals.turns._waiters or ()) == len(events) - 1
-
-            await until(all_want_to_read)
-            await until(lambda: holds(connection, f"SELECT count(*) > 0 {BLOCKED}"))
-            async with AsyncExitStack() as requests:
-                for _ in range(2):
-                    await requests.enter_async_context(stand.database.signing_in())
-        await stand.progress(acme, id, rows_processed=1)
-        assert await asyncio.gather(*events) == [state(4, 1)] * len(events)
-
-
-async def holds(connection: AsyncConnection, question: str) -> bool:
-    return bool(await connection.scalar(text(question)))
-
-
 @pytest.mark.parametrize("document", [NAMES, NAMES_ON_BOARD])
 async def test_what_no_signal_tells_of(world: World, document: str) -> None:
     """What changes in the rows around the one that is watched is told by the clock."""
@@ -341,14 +259,6 @@ async def test_what_no_signal_tells_of(world: World, document: str) -> None:
             after = await watched.event()
             assert "Member" in str(before)
             assert str(after) == str(before).replace("Member", "Wed")
-
-
-def test_when_a_stream_reads_again() -> None:
-    """Pauses after failures grow to their limit, and neither they nor the waiting for signals are alike for all."""
-    least, most = StreamPace(chance=lambda: 0), StreamPace(chance=lambda: 1)
-    assert [most.pause(failures) for failures in (0, 1, 2, 100)] == [0.125, 0.25, 0.5, 5]
-    assert [least.pause(failures) for failures in (0, 1, 2, 100)] == [0.0625, 0.125, 0.25, 2.5]
-    assert (least.until_reread(), most.until_reread()) == pytest.approx((4, 6))
 
 
 async def test_statements_of_an_event(stand: Stand) -> None:
