@@ -12,10 +12,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from store.exports import ExportColumn
-
 from jobs.exports import workbook_process
 from jobs.exports.workbook_process import Assignment, temporary_of
+from store.exports import ExportColumn
 from store.files import Piece
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
