@@ -36,6 +36,11 @@ async def exports(world: World, tmp_path: Path) -> AsyncIterator[Exports]:
         yield found
 
 
+async def soon(event: anyio.Event) -> None:
+    with anyio.fail_after(30):
+        await event.wait()
+
+
 class HeldFiles(LocalFiles):
     """A store that takes a file only when it is told to; `asked` is set when one waits."""
 
@@ -130,7 +135,7 @@ async def test_canceled_on_the_way(exports: Exports) -> None:
     files = HeldFiles(exports.folder / "files")
     async with exporting(exports.url, exports.folder, files=files):
         id = await exports.ask()
-        await files.asked.wait()
+        await soon(files.asked)
         await exports.change("UPDATE exports SET status = 'CANCELING' WHERE id = :id", id=id)
         row = await exports.end_of(id)
     assert (row.status, row.file_id, row.checkpoint) == ("CANCELED", None, None)
@@ -166,7 +171,7 @@ async def test_deleted_on_the_way(exports: Exports) -> None:
     files = HeldFiles(exports.folder / "files")
     async with exporting(exports.url, exports.folder, files=files):
         id = await exports.ask()
-        await files.asked.wait()
+        await soon(files.asked)
         await exports.change("DELETE FROM exports WHERE id = :id", id=id)
         files.going_on.set()
         await until(lambda: exports.value("SELECT count(*) = 0 FROM jobs WHERE kind = 'EXPORT'"))
@@ -329,14 +334,15 @@ async def test_an_old_attempt(exports: Exports) -> None:
 async def test_a_file_that_comes_too_late(exports: Exports) -> None:
     """Who lost the claim while the file went into the store takes it out again; the other one's stays."""
     files = HeldFiles(exports.folder / "files")
-    async with exporting(exports.url, exports.folder, files=files):
+    # It looks after its claim so seldom that it does not see in time that it is lost.
+    async with exporting(exports.url, exports.folder, files=files, pace=replace(QUICK, lease=120)):
         id = await exports.ask()
-        await files.asked.wait()
+        await soon(files.asked)
         await exports.end_the_leases()
         async with exporting(exports.url, exports.folder):
             content = await exports.content_of(id)
         files.going_on.set()
-        await files.taken.wait()
+        await soon(files.taken)
     assert await exports.content_of(id) == content
     assert exports.left() == await exports.known()
 
