@@ -331,10 +331,11 @@ async def test_an_old_attempt(exports: Exports) -> None:
     assert await exports.row(id) == before
 
 
-async def test_a_file_that_comes_too_late(exports: Exports) -> None:
+async def test_a_file_that_comes_too_late(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who lost the claim while the file went into the store takes it out again; the other one's stays."""
     files = HeldFiles(exports.folder / "files")
     # It looks after its claim so seldom that it does not see in time that it is lost.
+    monkeypatch.setattr("jobs.exports.attempt.BEAT", 120)
     async with exporting(exports.url, exports.folder, files=files, pace=replace(QUICK, lease=120)):
         id = await exports.ask()
         await soon(files.asked)
