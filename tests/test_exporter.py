@@ -48,14 +48,11 @@ class HeldFiles(LocalFiles):
         super().__init__(root)
         self.asked = anyio.Event()
         self.going_on = anyio.Event()
-        self.taken = anyio.Event()
 
     async def put(self, key: str, pieces: Sequence[Piece], *, name: str, content_type: str) -> Stored:
         self.asked.set()
         await self.going_on.wait()
-        stored = await super().put(key, pieces, name=name, content_type=content_type)
-        self.taken.set()
-        return stored
+        return await super().put(key, pieces, name=name, content_type=content_type)
 
 
 class BrokenFiles(LocalFiles):
@@ -329,23 +326,6 @@ async def test_an_old_attempt(exports: Exports) -> None:
         async with exports.database.writing(exports.company_id) as session:
             await write_progress(session, old, {"rows_processed": 7}, telling=True)
     assert await exports.row(id) == before
-
-
-async def test_a_file_that_comes_too_late(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who lost the claim while the file went into the store takes it out again; the other one's stays."""
-    files = HeldFiles(exports.folder / "files")
-    # It looks after its claim so seldom that it does not see in time that it is lost.
-    monkeypatch.setattr("jobs.exports.attempt.BEAT", 120)
-    async with exporting(exports.url, exports.folder, files=files, pace=replace(QUICK, lease=120)):
-        id = await exports.ask()
-        await soon(files.asked)
-        await exports.end_the_leases()
-        async with exporting(exports.url, exports.folder):
-            content = await exports.content_of(id)
-        files.going_on.set()
-        await soon(files.taken)
-    assert await exports.content_of(id) == content
-    assert exports.left() == await exports.known()
 
 
 class CanceledAtTheEnd:
