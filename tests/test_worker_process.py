@@ -8,12 +8,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 import pytest
-from anyio import to_thread
 from anyio.abc import Process
 
 from gateway.cli import main
@@ -22,13 +21,13 @@ from jobs.smtp import mail_server as server_of
 from jobs.test_mails import STOPPED
 from jobs.worker import Pace
 from store.database import owner_transaction
-from store.embedded import embedded_server
 from store.migrate import migrate
 from store.models import Company, User
 from tests.build import Builder, TestCompany
 from tests.conftest import World
 from tests.mail_server import ACCEPTED, MailServer, mail_server
 from tests.post import Post, at_work, post_of
+from tests.restarts import RestartableServer
 
 pytestmark = pytest.mark.anyio
 
@@ -129,22 +128,6 @@ async def test_interrupted(world: World) -> None:
         await log_of(process, "worker.started")
         process.send_signal(signal.SIGINT)
         assert await status_of(process) == 0
-
-
-class RestartableServer:
-    """An embedded server of one's own, to be stopped and started again."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._running = ExitStack()
-
-    async def start(self) -> str:
-        """The administrator's URL, always the same."""
-        server = embedded_server(self._directory, durable=False, log=lambda _: None)
-        return (await to_thread.run_sync(self._running.enter_context, server)).url("postgres")
-
-    async def stop(self) -> None:
-        await to_thread.run_sync(self._running.close)
 
 
 @pytest.fixture
