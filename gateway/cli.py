@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 
+import uvloop
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -196,7 +197,7 @@ def run_worker(settings: Settings, arguments: argparse.Namespace) -> None:
     if arguments.concurrency is not None:
         settings = settings.model_copy(update={"worker_concurrency": arguments.concurrency})
     with database_url(settings) as url:
-        stopped_by = asyncio.run(work(settings, url))
+        stopped_by = uvloop.run(work(settings, url))
     if stopped_by != signal.SIGINT:
         raise SystemExit(TERMINATED)
 

@@ -16,7 +16,7 @@ import pytest
 from jobs.exports.ahead import fitting
 from jobs.exports.exporter import Exporter
 from jobs.exports.states import NotOurs, write_progress
-from jobs.queue import Claim, Write
+from jobs.queue import Claim, Queue, Write, nothing
 from jobs.worker import Duty, Worker, running
 from store.files import FilesUnavailable, LocalFiles, Piece, Stored
 from store.models import JobKind
@@ -326,6 +326,33 @@ async def test_an_old_attempt(exports: Exports) -> None:
         async with exports.database.writing(exports.company_id) as session:
             await write_progress(session, old, {"rows_processed": 7}, telling=True)
     assert await exports.row(id) == before
+
+
+class LosingFiles(LocalFiles):
+    """A store during whose puts another worker begins the export anew."""
+
+    def __init__(self, root: Path, exports: Exports) -> None:
+        super().__init__(root)
+        self._exports = exports
+        self.put_keys: list[str] = []
+
+    async def put(self, key: str, pieces: Sequence[Piece], *, name: str, content_type: str) -> Stored:
+        stored = await super().put(key, pieces, name=name, content_type=content_type)
+        await self._exports.change("UPDATE exports SET attempt = attempt + 1 WHERE status = 'RUNNING'")
+        self.put_keys = await self.keys("")
+        return stored
+
+
+async def test_a_file_that_comes_too_late(exports: Exports) -> None:
+    """A file that is in the store when its attempt is nobody's any more is taken out again by who put it there."""
+    id = await exports.ask()
+    (claim,) = await Queue(exports.database, {}, lease=60).claim(1, [JobKind.EXPORT])
+    files = LosingFiles(exports.folder / "files", exports)
+    exporter = exporter_of(exports.database, exports.folder, files=files)
+    assert await exporter(claim) is nothing
+    assert files.put_keys == [f"{exports.company_id}/{id}/{claim.attempt}.csv"]
+    assert await files.keys("") == []
+    assert (await exports.row(id)).status == "RUNNING"
 
 
 class CanceledAtTheEnd:

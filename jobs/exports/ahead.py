@@ -22,7 +22,7 @@ from jobs.exports.copying import Copying, Place
 BYTES_IN_MEMORY = 8 * 2**20
 # Nobody knows how long rows are: the first range is short, and the next ones are as long as their bytes allow.
 FIRST_KEYS = 1_000
-MOST_KEYS = 25_000
+MOST_KEYS = 50_000
 GROWTH = 8
 
 

@@ -2,7 +2,7 @@
 
 available = await available_columns(session, company_id, kind)
 contents = contents_of(kind, parameters, as_of, fields)      # fields: of the rows of COMPANY_FIELDS
-contents.count(), contents.last_key(after, size), contents.lines(form, after, until)
+contents.count(), contents.key_on(onward), contents.last_key(onward), contents.lines(form, onward)
 """
 
 from store.exports.cells import available_columns

@@ -48,6 +48,7 @@ MOST_COLUMNS = 500
 
 Parameters = Mapping[str, JsonValue]
 SIZE = bindparam("size", type_=Integer())
+ONE = literal_column("1", Integer())
 Rules = tuple[ColumnElement[bool], ...]
 
 
@@ -71,15 +72,18 @@ class Contents:
         """How many rows it has."""
         return select(func.count()).select_from(self.table).where(*self.within, *self.kept)
 
-    def last_key(self, *, onward: bool) -> AnySelect:
-        """The last of the next `size` (a parameter) keys, each part as text; no row when there are no more keys.
+    def key_on(self, *, onward: bool) -> AnySelect:
+        """The `size`th (a parameter) key, each part as text; no row when there are fewer.
 
-        They are the first, or `onward` those beyond the key whose parts are the parameters `after_0`, `after_1`…
+        From the first, or `onward` beyond the key whose parts are the parameters `after_0`, `after_1`…
         """
-        beyond = self._beyond() if onward else ()
-        keys = select(*self.key).where(*self.within, *beyond).order_by(*self.key).limit(SIZE).subquery()
-        last = select(*(cast(part, Text()) for part in keys.c)).order_by(*(part.desc() for part in keys.c))
-        return last.limit(literal_column("1"))
+        keys = self._keys(onward=onward).order_by(*self.key).limit(ONE).offset(SIZE - ONE).subquery()
+        return select(*(cast(part, Text()) for part in keys.c))
+
+    def last_key(self, *, onward: bool) -> AnySelect:
+        """The last of all keys, as `key_on` has it; no row when there is none, or none beyond."""
+        keys = self._keys(onward=onward).order_by(*(part.desc() for part in self.key)).limit(ONE).subquery()
+        return select(*(cast(part, Text()) for part in keys.c))
 
     def lines(self, form: Form, *, onward: bool) -> AnySelect:
         """The rows up to the key `until_0`, `until_1`…, in order: the cells of CSV, or one text of JSON.
@@ -95,6 +99,9 @@ class Contents:
         up_to = self.key[0] <= until[0], tuple_(*self.key) <= tuple_(*until)
         ranged = (*self.within, *(self._beyond() if onward else ()), *up_to)
         return select(*self._written(form)).select_from(rows).where(*ranged, *self.kept).order_by(*self.key)
+
+    def _keys(self, *, onward: bool) -> AnySelect:
+        return select(*self.key).where(*self.within, *(self._beyond() if onward else ()))
 
     def _beyond(self) -> Rules:
         return (tuple_(*self.key) > tuple_(*self._place("after")),)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
-from sqlalchemy import ARRAY, Integer, Text, and_, any_, case, cast, func, literal, literal_column, select
+from sqlalchemy import ARRAY, Integer, Interval, Text, and_, any_, case, cast, func, literal, literal_column, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from store.exports.columns import ColumnKind
@@ -46,6 +46,8 @@ def codes(characters: str) -> AnyColumn:
     return any_(literal_column(f"'{{{numbers}}}'::integer[]", ARRAY(Integer())))
 
 
+# Named by its offset, the zone is not looked up for each row.
+UTC_OFFSET = literal_column("interval '0'", Interval())
 QUOTE = literal_column("''''", Text())
 # Digits and signs stand before letters: most texts are known for harmless by one comparison.
 BEFORE_LETTERS = literal_column("65", Integer())
@@ -139,7 +141,7 @@ class Moment:
     kind: ColumnKind = ColumnKind.TIME
 
     def written(self, form: Form) -> AnyColumn:
-        shown = cast(func.timezone(constant("UTC"), self.stored), Text())
+        shown = cast(func.timezone(UTC_OFFSET, self.stored), Text())
         moment = func.replace(shown, constant(" "), constant("T")).concat(constant("Z"))
         text = case((func.isfinite(self.stored), moment), else_=cast(self.stored, Text()))
         return text if is_csv(form) else quoted(text)
