@@ -7,7 +7,7 @@ import base64
 import os
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import cast
 
@@ -19,40 +19,39 @@ from gateway.server import allow_many_connections
 AT_A_TIME = 100
 
 
-def watch(port: int, token: str, operation: str, count: int, tells: Connection) -> None:
+def watch(port: int, tokens: Sequence[str], operation: str, count: int, tells: Connection) -> None:
     """Opens so many sockets and subscribes each; tells when all had the first event, the second, and so on.
 
+    The sockets take the tokens in turn.
     `operation`: the payload of `subscribe`, as JSON. The process lasts until it is ended.
     """
     allow_many_connections()
-    uvloop.run(Crowd(port, token, operation, count, tells).watch())
+    uvloop.run(Crowd(port, tokens, operation, count, tells).watch())
 
 
 class Crowd:
     """All the sockets of this process."""
 
-    def __init__(self, port: int, token: str, operation: str, count: int, tells: Connection) -> None:
+    def __init__(self, port: int, tokens: Sequence[str], operation: str, count: int, tells: Connection) -> None:
         self._port = port
         self._count = count
         self._tells = tells
-        hello = orjson.dumps({"type": "connection_init", "payload": {"Authorization": f"Bearer {token}"}}).decode()
-        subscribe = f'{{"type":"subscribe","id":"1","payload":{operation}}}'
-        self._said = (upgrade(port), frame(hello), frame(subscribe))
+        before, after = upgrade(port), frame(f'{{"type":"subscribe","id":"1","payload":{operation}}}')
+        self._said = [(before, frame(hello(token)), after) for token in tokens]
         self._heard = 0
 
     async def watch(self) -> None:
         loop = asyncio.get_running_loop()
         turns = asyncio.Semaphore(AT_A_TIME)
 
-        async def open_one() -> None:
+        async def open_one(number: int) -> None:
+            said = self._said[number % len(self._said)]
             async with turns:
                 subscribed = asyncio.Event()
-                await loop.create_connection(
-                    lambda: Client(self._said, subscribed.set, self._next), "127.0.0.1", self._port
-                )
+                await loop.create_connection(lambda: Client(said, subscribed.set, self._next), "127.0.0.1", self._port)
                 await subscribed.wait()
 
-        await asyncio.gather(*(open_one() for _ in range(self._count)))
+        await asyncio.gather(*(open_one(number) for number in range(self._count)))
         self._tells.send(time.monotonic())
         await loop.create_future()
 
@@ -121,6 +120,10 @@ def upgrade(port: int) -> bytes:
         "Sec-WebSocket-Protocol: graphql-transport-ws",
     )
     return "\r\n".join((*lines, "", "")).encode()
+
+
+def hello(token: str) -> str:
+    return orjson.dumps({"type": "connection_init", "payload": {"Authorization": f"Bearer {token}"}}).decode()
 
 
 def frame(text: str, first: int = 0x81, encoding: str = "utf-8") -> bytes:

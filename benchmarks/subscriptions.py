@@ -68,7 +68,7 @@ class Watched:
 
     company_id: int
     export_id: UUID
-    token: str
+    tokens: list[str]
 
 
 def serve(url: str, port: int, statements: Synchronized[int]) -> None:
@@ -87,26 +87,27 @@ def serve(url: str, port: int, statements: Synchronized[int]) -> None:
         server_of(app, settings).run(sockets=[listener])
 
 
-async def prepare(url: str) -> Watched:
-    """A company, an administrator's token, and an export that is being written."""
+async def prepare(url: str, count: int) -> Watched:
+    """A company, so many administrators with a token each, and an export that is being written."""
     await migrate(url)
-    token = new_token(secrets.token_hex)
+    tokens = [new_token(secrets.token_hex) for _ in range(count)]
     expires_at = datetime.now(UTC) + timedelta(days=1)
-    record = TokenRecord(token.id, hashed(token.secret), "Benchmark", [TokenScope.READ], expires_at)
     async with owner_transaction(url) as connection:
         company = await connection.scalar(insert(Company).values(name="Acme").returning(Company.id))
-        person = {"first_name": "Ada", "last_name": "Byron", "email": "ada@example.com", "role": "ADMIN"}
-        user = await connection.scalar(insert(User).values(company_id=company, **person).returning(User.id))
         assert company is not None
-        assert user is not None
-        await store_token(connection, user, record)
+        person = {"company_id": company, "first_name": "Ada", "last_name": "Byron", "role": "ADMIN"}
+        people = [{**person, "email": f"ada{number}@example.com"} for number in range(count)]
+        users = (await connection.scalars(insert(User).returning(User.id), people)).all()
+        for user, token in zip(users, tokens, strict=True):
+            record = TokenRecord(token.id, hashed(token.secret), "Benchmark", [TokenScope.READ], expires_at)
+            await store_token(connection, user, record)
         export: dict[str, object] = {"kind": "CONTACTS", "format": "CSV", "status": "RUNNING", "rows_total": 1_000_000}
         # With a heartbeat in the future it does not begin to count as stalled, which would be an event by itself.
         export["heartbeat_at"] = expires_at
-        made = insert(Export).values(company_id=company, requested_by_id=user, **export)
+        made = insert(Export).values(company_id=company, requested_by_id=users[0], **export)
         export_id = await connection.scalar(made.returning(Export.id))
         assert export_id is not None
-        return Watched(company, export_id, str(token))
+        return Watched(company, export_id, [str(token) for token in tokens])
 
 
 async def change(engine: AsyncEngine, watched: Watched) -> float:
@@ -179,31 +180,32 @@ def running(target: object, *arguments: object) -> Iterator[psutil.Process]:
         process.join(30)
 
 
-def measure(url: str, port: int, sockets: int, count: int) -> tuple[float, float, list[Event]]:
+def measure(url: str, port: int, sockets: int, tokens: int, count: int) -> tuple[float, float, list[Event]]:
     """Kilobytes a socket when it has its snapshot, the seconds until all had it, and the events after that."""
-    watched = asyncio.run(prepare(url))
+    watched = asyncio.run(prepare(url, tokens))
     statements: Synchronized[int] = PROCESSES.Value("i", 0)
     told, tells = PROCESSES.Pipe(duplex=False)
     body = orjson.dumps({"query": QUERY, "variables": {"id": str(watched.export_id)}}).decode()
     with running(serve, url, port, statements) as gateway:
         wait_until_ready(port)
         # The first sockets make what all share: connections to the database, caches, code that is loaded when used.
-        with running(watch, port, watched.token, body, 100, tells):
+        with running(watch, port, watched.tokens, body, 100, tells):
             heard(told)
             asyncio.run(events(url, watched, told, 3, statements))
         time.sleep(1)
         before, started = memory(gateway), time.monotonic()
-        with running(watch, port, watched.token, body, sockets, tells):
+        with running(watch, port, watched.tokens, body, sockets, tells):
             opened = heard(told, SECONDS + sockets / 20) - started
             time.sleep(1)
             each = (memory(gateway) - before) / sockets
             return each, opened, asyncio.run(events(url, watched, told, count, statements))
 
 
-def show(sockets: int, each: float, opened: float, found: list[Event]) -> None:
+def show(sockets: int, tokens: int, each: float, opened: float, found: list[Event]) -> None:
     seconds = sorted(event.seconds for event in found)
     table = Table("what", "measured")
     table.add_row("sockets", f"{sockets}")
+    table.add_row("administrators, with a token each", f"{tokens}")
     table.add_row("opened, signed in, first event", f"{opened:.1f} s")
     table.add_row("memory of the gateway a socket", f"{each:.1f} kB")
     table.add_row("commit to last delivery, median", f"{statistics.median(seconds):.3f} s")
@@ -216,6 +218,7 @@ def show(sockets: int, each: float, opened: float, found: list[Event]) -> None:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--sockets", type=int, default=10_000)
+    arguments.add_argument("--tokens", type=int, default=1, help="how many administrators watch, each by a token")
     arguments.add_argument("--events", type=int, default=15)
     arguments.add_argument("--port", type=int, default=8798)
     given = arguments.parse_args()
@@ -223,8 +226,8 @@ def main() -> None:
         tempfile.TemporaryDirectory(dir="/tmp", prefix="mcg-bench-") as directory,
         embedded_server(Path(directory) / "postgres", durable=False, log=lambda _: None) as server,
     ):
-        each, opened, found = measure(server.url("postgres"), given.port, given.sockets, given.events)
-    show(given.sockets, each, opened, found)
+        each, opened, found = measure(server.url("postgres"), given.port, given.sockets, given.tokens, given.events)
+    show(given.sockets, given.tokens, each, opened, found)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -24,14 +24,13 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.types import ExecutionResult
 from strawberry.types.graphql import OperationType as AllowedType
 
-from gateway.auth import Authenticator, Unauthenticated
+from gateway.auth import Authenticator
 from gateway.limits import document_limits
 from gateway.problems import INTERNAL_ERROR, MESSAGES, TIMED_OUT, UNAVAILABLE, answered_errors, fault_code, report
 from resolvers.context import Context, KeptLinks, Services, Viewer, Watch
 from resolvers.errors import ClientError, ErrorCode
 from schema.build import Schema
 from store.models import TokenScope
-from store.signals import Hearing
 
 UNAUTHENTICATED = "UNAUTHENTICATED"
 ANSWERED_ONCE = {AllowedType.QUERY, AllowedType.MUTATION}
@@ -90,9 +89,6 @@ class Outcome:
         return not self.refused and (self.has(UNAVAILABLE) or self.has(TIMED_OUT))
 
 
-Reauthorise = Callable[[], Awaitable[Viewer]]
-
-
 class Operations:
     """Runs operations of the schema as their viewers."""
 
@@ -108,11 +104,7 @@ class Operations:
             return refusal_of([refused], request_id)
         if operation.operation_name is None and has_several_operations(operation.query):
             return refusal_of([operation_error()], request_id)
-        try:
-            check_scope(viewer)
-        except ClientError as error:
-            return refusal_of([error], request_id)
-        return None
+        return scope_refusal(viewer, request_id)
 
     async def execute(self, operation: Operation, viewer: Viewer, request_id: str) -> Outcome:
         """Runs a query or a mutation."""
@@ -131,24 +123,17 @@ class Operations:
         return outcome_of(result, request_id)
 
     async def events(
-        self, operation: Operation, viewer: Viewer, request_id: str, reauthorise: Reauthorise, hearing: Hearing
+        self, operation: Operation, viewer: Viewer, request_id: str, watch: Watch
     ) -> AsyncGenerator[Outcome, None]:
         """Runs a subscription; ends after a refusal. Between two events no connection to the database is held.
 
         There is an outcome of each reading, news or not, unless an outage left a part of it out: once there was an
-        outcome, such a reading is made again. `reauthorise` is called when a reading begins, and gives the viewer as
-        they are then; what it raises for want of a viewer is raised. `hearing`: woken, it makes the subscription read.
+        outcome, such a reading is made again. `watch.begun` tells whether there was one.
         """
-
-        async def still_allowed() -> Viewer:
-            found = await reauthorise()
-            check_scope(found)
-            return found
-
         links = KeptLinks(self._services.mint_link, self._services.now)
-        services, watch = replace(self._services, mint_link=links), Watch(still_allowed, hearing)
+        services = replace(self._services, mint_link=links)
         reader = services.database.reading(viewer.identity.scope)
-        context, begun = Context(viewer, reader, request_id, services, watch), False
+        context = Context(viewer, reader, request_id, services, watch)
         try:
             results = await self._schema.subscribe(
                 operation.query,
@@ -160,11 +145,10 @@ class Operations:
             async with aclosing(results):
                 async for result in results:
                     await context.rest()
-                    raise_unauthenticated(result.errors or [])
                     outcome = outcome_of(result, request_id)
-                    watch.failed = begun and outcome.incomplete
+                    watch.failed = watch.begun and outcome.incomplete
                     if not watch.failed:
-                        begun = True
+                        watch.begun = True
                         yield outcome
         finally:
             await context.close()
@@ -181,17 +165,11 @@ async def signed_in(authenticator: Authenticator, authorization: str | None, req
         raise RequestProblem(503, UNAVAILABLE, MESSAGES[UNAVAILABLE]) from None
 
 
-def check_scope(viewer: Viewer) -> None:
-    """Whether the token is one for reading, which every operation does; raises FORBIDDEN."""
-    if TokenScope.READ not in viewer.token_scopes:
-        raise ClientError(ErrorCode.FORBIDDEN, "This token may not read.")
-
-
-def raise_unauthenticated(errors: Sequence[GraphQLError]) -> None:
-    """That the viewer may nothing any more concerns more than the event in which it was found."""
-    for error in errors:
-        if isinstance(error.original_error, Unauthenticated):
-            raise error.original_error
+def scope_refusal(viewer: Viewer, request_id: str) -> Outcome | None:
+    """Why the token is not one for reading, which every operation does."""
+    if TokenScope.READ in viewer.token_scopes:
+        return None
+    return refusal_of([ClientError(ErrorCode.FORBIDDEN, "This token may not read.")], request_id)
 
 
 def outcome_of(result: ExecutionResult, request_id: str) -> Outcome:
@@ -245,13 +223,18 @@ def is_subscription(operation: Operation) -> bool:
     return found is not None and found.operation is OperationType.SUBSCRIPTION
 
 
-def with_declared_variables(operation: Operation) -> Operation:
-    """The same operation without the values that it has no variables for (GraphQL, 6.1.2)."""
+def declared_variables(operation: Operation) -> frozenset[str]:
+    """The names of the variables that the operation has; values of others mean nothing (GraphQL, 6.1.2)."""
     try:
         found = get_operation_ast(parse(operation.query, no_location=True), operation.operation_name)
     except GraphQLSyntaxError:
         found = None  # Reported where the document is parsed to be executed.
-    names = set() if found is None else {declared.variable.name.value for declared in found.variable_definitions or ()}
+    declared = () if found is None else found.variable_definitions or ()
+    return frozenset(definition.variable.name.value for definition in declared)
+
+
+def with_variables(operation: Operation, names: Collection[str]) -> Operation:
+    """The same operation with the values of these variables alone."""
     given = operation.variables or {}
     return replace(operation, variables={name: value for name, value in given.items() if name in names})
 

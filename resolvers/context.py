@@ -14,8 +14,24 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from resolvers.loaders import Loaders
 from store.database import Database, Reader
 from store.identity import Identity
-from store.models import TokenScope
+from store.models import Role, TokenScope
 from store.signals import Hearing, Signals
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """All of a viewer that the answers beneath `Subscription` may depend on: for equal sights they are equal.
+
+    Who sees everything is no person here: neither the rules of `store.access` nor what may be done with a campaign
+    look at the user then, nor at teams and groups; these are empty.
+    """
+
+    company_id: int
+    role: Role
+    token_scopes: frozenset[TokenScope]
+    user_id: int | None = None
+    team_ids: frozenset[int] = frozenset()
+    group_ids: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,14 @@ class Viewer:
     @property
     def user_id(self) -> int:
         return self.identity.scope.user_id
+
+    @property
+    def sight(self) -> Sight:
+        scope, role = self.identity.scope, self.identity.role
+        if scope.sees_everything:
+            return Sight(scope.company_id, role, self.token_scopes)
+        teams, groups = frozenset(scope.team_ids), frozenset(scope.group_ids)
+        return Sight(scope.company_id, role, self.token_scopes, scope.user_id, teams, groups)
 
 
 @dataclass(frozen=True)
@@ -140,12 +164,15 @@ class Watch:
     """What a subscription has beside other operations, as it outlives what was true when it began.
 
     `reauthorise`: called when a reading begins; reads anew whose operation it is and what they may do, and raises when
-    they may nothing any more. `hearing`: what makes it read again. `failed`: whether the event that was just made could
-    not be read in all its parts, so that nobody was given it, and it is to be made again.
+    they may nothing any more. `hearing`: what makes it read again. `begun`: whether somebody who watches has had an
+    event, maybe of another stream that this one continues: then outages are waited out, and what is gone was there.
+    `failed`: whether the event that was just made could not be read in all its parts, so that nobody was given it, and
+    it is to be made again.
     """
 
     reauthorise: Callable[[], Awaitable[Viewer]]
     hearing: Hearing = field(default_factory=Hearing)
+    begun: bool = False
     failed: bool = False
 
 

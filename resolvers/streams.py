@@ -86,11 +86,11 @@ async def export_progress(
 
 
 async def campaign_changed(context: Context, key: Key | None, columns: Columns) -> AsyncGenerator[AnyRow | Gone, None]:
-    """The campaign's rows with these columns; ends after `Gone`. Raises NOT_FOUND when it was not there at first."""
+    """The campaign's rows with these columns; ends after `Gone`. Raises NOT_FOUND when nobody has seen it before."""
     wanted, seen = also(columns, "id"), False
     async with aclosing(rows_of(context, Channel.CAMPAIGNS, CAMPAIGN_BY_ID, wanted, key)) as found:
         async for row in found:
-            if row is None and not seen:
+            if row is None and not (seen or watch_of(context).begun):
                 raise not_found("Campaign")
             if row is None:
                 yield Gone()
@@ -157,7 +157,7 @@ async def readings(
                 await context.anew()
                 found = await read()
             except (DBAPIError, PoolTimeoutError, OSError) as error:
-                if not (begun and may_pass(error)):
+                if not ((begun or watch.begun) and may_pass(error)):
                     raise
                 watch.failed = True
             else:

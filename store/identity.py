@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Integer, bindparam, func, select, text
+from sqlalchemy import ARRAY, Integer, Text, any_, bindparam, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store.database import SET_COMPANY, Scope
 from store.models import AccessToken, Role, Team, TeamMember, User
+from store.sql_types import AnyRow
 
 
 @dataclass(frozen=True)
@@ -32,42 +34,50 @@ class StoredToken:
 
 SET_TOKEN = text("SELECT set_config('app.token_id', :token_id, true)")
 SET_USER = text("SELECT set_config('app.user_id', :user_id, true)")
-TOKEN = select(
+USER_IDS = bindparam("user_ids", type_=ARRAY(Integer()))
+TOKENS = select(
+    AccessToken.id,
     AccessToken.company_id,
     AccessToken.user_id,
     AccessToken.secret_sha256,
     AccessToken.scopes,
     AccessToken.expires_at,
     AccessToken.revoked_at,
-).where(AccessToken.id == bindparam("token_id"))
+).where(AccessToken.id == any_(bindparam("token_ids", type_=ARRAY(Text()))))
 COMPANY_OF_USER = select(User.company_id).where(User.id == bindparam("user_id", type_=Integer()))
 MY_TEAMS = (
     select(
-        func.coalesce(func.array_agg(Team.id), text("'{}'")).label("team_ids"),
-        func.coalesce(func.array_agg(Team.group_id.distinct()).filter(Team.group_id.is_not(None)), text("'{}'")).label(
-            "group_ids"
-        ),
+        TeamMember.user_id,
+        func.array_agg(Team.id).label("team_ids"),
+        func.array_agg(Team.group_id.distinct()).filter(Team.group_id.is_not(None)).label("group_ids"),
     )
     .join(TeamMember, (TeamMember.company_id == Team.company_id) & (TeamMember.team_id == Team.id))
-    .where(Team.company_id == bindparam("company_id"), TeamMember.user_id == bindparam("user_id"))
+    .where(Team.company_id == bindparam("company_id"), TeamMember.user_id == any_(USER_IDS))
+    .group_by(TeamMember.user_id)
     .subquery("my_teams")
 )
-USER = (
-    select(User.role, MY_TEAMS.c.team_ids, MY_TEAMS.c.group_ids)
-    .join(MY_TEAMS, text("true"))
-    .where(User.company_id == bindparam("company_id"), User.id == bindparam("user_id"))
+USERS = (
+    select(User.id, User.role, MY_TEAMS.c.team_ids, MY_TEAMS.c.group_ids)
+    .join(MY_TEAMS, MY_TEAMS.c.user_id == User.id, isouter=True)
+    .where(User.company_id == bindparam("company_id"), User.id == any_(USER_IDS))
 )
 
 
 async def find_token(connection: AsyncConnection, token_id: str) -> StoredToken | None:
     """The token with this id, of whichever company; its secret has still to be compared."""
     await connection.execute(SET_TOKEN, {"token_id": token_id})
-    row = (await connection.execute(TOKEN, {"token_id": token_id})).one_or_none()
-    if row is None:
-        return None
-    return StoredToken(
-        row.company_id, row.user_id, row.secret_sha256, tuple(row.scopes), row.expires_at, row.revoked_at
-    )
+    return (await find_tokens(connection, [token_id])).get(token_id)
+
+
+async def find_tokens(connection: AsyncConnection, token_ids: Collection[str]) -> dict[str, StoredToken]:
+    """By their ids, those of the tokens that may be seen: of the company that was named, or the one token that was."""
+    rows = await connection.execute(TOKENS, {"token_ids": list(token_ids)})
+    return {
+        row.id: StoredToken(
+            row.company_id, row.user_id, row.secret_sha256, tuple(row.scopes), row.expires_at, row.revoked_at
+        )
+        for row in rows
+    }
 
 
 async def find_company_of_user(connection: AsyncConnection, user_id: int) -> int | None:
@@ -77,13 +87,26 @@ async def find_company_of_user(connection: AsyncConnection, user_id: int) -> int
     return company_id
 
 
+async def name_company(connection: AsyncConnection, company_id: int) -> None:
+    """From here on the transaction sees the rows of this company."""
+    await connection.execute(SET_COMPANY, {"company_id": str(company_id)})
+
+
 async def find_identity(connection: AsyncConnection, company_id: int, user_id: int) -> Identity | None:
     """The user, read anew, with the teams and groups they are in."""
-    await connection.execute(SET_COMPANY, {"company_id": str(company_id)})
-    parameters = {"company_id": company_id, "user_id": user_id}
-    row = (await connection.execute(USER, parameters)).one_or_none()
-    if row is None:
-        return None
+    await name_company(connection, company_id)
+    return (await find_identities(connection, company_id, [user_id])).get(user_id)
+
+
+async def find_identities(
+    connection: AsyncConnection, company_id: int, user_ids: Collection[int]
+) -> dict[int, Identity]:
+    """The same for users of the company that was named, by their ids, in one statement."""
+    rows = await connection.execute(USERS, {"company_id": company_id, "user_ids": list(user_ids)})
+    return {row.id: identity_of(company_id, row) for row in rows}
+
+
+def identity_of(company_id: int, row: AnyRow) -> Identity:
     role = Role(row.role)
-    scope = Scope(company_id, user_id, role is Role.ADMIN, tuple(row.team_ids), tuple(row.group_ids))
+    scope = Scope(company_id, row.id, role is Role.ADMIN, tuple(row.team_ids or ()), tuple(row.group_ids or ()))
     return Identity(scope, role)

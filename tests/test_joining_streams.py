@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
 
-from gateway.auth import Authenticator
-from gateway.operations import Operation, Operations, Outcome, Reauthorise, with_declared_variables
+from gateway.auth import Authenticator, Credential, PersonalToken, Unauthenticated
+from gateway.operations import Operation, Operations, Outcome, declared_variables, with_variables
 from gateway.streams.shared import Ending, Order, SharedStreams
-from resolvers.context import DownloadLink, KeptLinks, StoredFile, Viewer
-from store.signals import Hearing
+from resolvers.context import DownloadLink, KeptLinks, StoredFile, Viewer, Watch
 from tests.build import NOW
 from tests.client import Gateway, running_gateway
 from tests.conftest import World
@@ -71,20 +70,21 @@ class Kept:
 async def test_many_who_join_at_once(gateway: Gateway, world: World) -> None:
     """Thousands who join a running stream at once are served by one or two readings."""
     id, authorization = await running_export(world.url, world.acme), f"Bearer {world.acme.tokens['admin']}"
-    viewer = await gateway.streams._authenticator.viewer(authorization)
+    viewer = await gateway.streams.authenticator.viewer(authorization)
     operation, first = Operation(PROGRESS, {"id": id}, None), Kept()
-    stream = await gateway.streams.start(Order(operation, authorization, viewer, "a-request"), first)
+    party = await gateway.streams.start(Order(operation, authorization, viewer, "a-request"), first)
+    assert party is not None
     await until(lambda: has_events(first))
     joiners = [Kept() for _ in range(5_000)]
     async with gateway.counting() as statements:
         for joiner in joiners:
-            assert gateway.streams.join(operation, authorization, joiner) is stream
+            assert gateway.streams.join(operation, authorization, None, joiner) is party
         await until(lambda: has_events(*joiners))
     assert sum("FROM exports" in statement for statement in statements) <= 2
     assert {tuple(kept.events) for kept in (first, *joiners)} == {tuple(first.events)}
     assert len(first.events) == 1
     for kept in (first, *joiners):
-        stream.leave(kept)
+        party.leave(kept)
     await until_idle(gateway)
 
 
@@ -100,10 +100,10 @@ class Scripted(Operations):
         self.going_on = asyncio.Event()
 
     async def events(
-        self, operation: Operation, viewer: Viewer, request_id: str, reauthorise: Reauthorise, hearing: Hearing
+        self, operation: Operation, viewer: Viewer, request_id: str, watch: Watch
     ) -> AsyncGenerator[Outcome, None]:
         self.asked.append(operation)
-        await reauthorise()
+        await watch.reauthorise()
         await self.going_on.wait()
         yield Outcome({"reading": len(self.asked)}, [], refused=False)
 
@@ -114,20 +114,23 @@ class NoQuestions(Authenticator):
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
 
-    async def viewer(self, authorization: str | None) -> Viewer:
-        return self._viewer
+    def credential(self, authorization: str | None) -> Credential:
+        return PersonalToken("id", b"")
+
+    async def viewers(self, company_id: int, credentials: Sequence[Credential]) -> list[Viewer | Unauthenticated]:
+        return [self._viewer for _ in credentials]
 
 
 async def test_who_joins_while_the_end_is_read(gateway: Gateway, world: World) -> None:
     """A reading is for those alone who were there when it began, the last one as well: who came later has another."""
     authorization = f"Bearer {world.acme.tokens['admin']}"
-    viewer = await gateway.streams._authenticator.viewer(authorization)
+    viewer = await gateway.streams.authenticator.viewer(authorization)
     operations = Scripted()
     streams = SharedStreams(operations, NoQuestions(viewer))
     operation, first, second = Operation(PROGRESS, {"id": "1", "unused": "much"}, None), Kept(), Kept()
     order = Order(operation, authorization, viewer, "a-request")
     assert world.acme.tokens["admin"] not in repr(order)
-    stream = await streams.start(order, first)
+    party = await streams.start(order, first)
 
     async def asked() -> bool:
         return len(operations.asked) == 1
@@ -136,7 +139,7 @@ async def test_who_joins_while_the_end_is_read(gateway: Gateway, world: World) -
         return bool(second.endings)
 
     await until(asked)
-    assert await streams.start(order, second) is stream
+    assert await streams.start(order, second) is party
     operations.going_on.set()
     await until(ended)
     assert [(kept.events, kept.endings) for kept in (first, second)] == [
@@ -147,10 +150,48 @@ async def test_who_joins_while_the_end_is_read(gateway: Gateway, world: World) -
     assert len(streams) == 0
 
 
+class ComingBack(Kept):
+    """A subscriber that asks again as soon as it is told the end."""
+
+    def __init__(self, streams: SharedStreams, order: Order) -> None:
+        super().__init__()
+        self._streams = streams
+        self._order = order
+        self.second = Kept()
+
+    async def end(self, ending: Ending) -> None:
+        await super().end(ending)
+        assert len(self._streams) == 0
+        await self._streams.start(self._order, self.second)
+        assert len(self._streams) == 1
+
+
+async def test_who_comes_while_the_end_is_told(gateway: Gateway, world: World) -> None:
+    """A stream that has ended serves nobody any more: who comes before all have heard of it starts another."""
+    authorization = f"Bearer {world.acme.tokens['admin']}"
+    viewer = await gateway.streams.authenticator.viewer(authorization)
+    operations = Scripted()
+    operations.going_on.set()
+    streams = SharedStreams(operations, NoQuestions(viewer))
+    order = Order(Operation(PROGRESS, {"id": "1"}, None), authorization, viewer, "a-request")
+    first, other = ComingBack(streams, order), Kept()
+    await streams.start(order, first)
+    await streams.start(order, other)
+
+    async def ended() -> bool:
+        return bool(first.second.endings)
+
+    await until(ended)
+    assert (other.events, other.endings) == (first.events, [Ending()])
+    assert first.second.events == ['{"data":{"reading":2}}']
+    assert len(streams) == len(streams._parties) == 0
+
+
 def test_variables_that_an_operation_does_not_declare() -> None:
     """Of the variables, those are kept that the operation which is asked for declares."""
     both = "query a($x: Int) { __typename } subscription b($y: Int) { campaignsChanged(first: $y) { __typename } }"
     cases: list[tuple[str, str | None, dict[str, object]]] = [(both, "b", {"y": 2}), (both, "c", {}), ("{", None, {})]
     for document, name, expected in cases:
-        found = with_declared_variables(Operation(document, {"x": 1, "y": 2, "z": 3}, name))
+        operation = Operation(document, {"x": 1, "y": 2, "z": 3}, name)
+        found = with_variables(operation, declared_variables(operation))
         assert found == Operation(document, expected, name)

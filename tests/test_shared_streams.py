@@ -15,10 +15,10 @@ from websockets.exceptions import ConnectionClosed
 
 from gateway.operations import Operation
 from gateway.streams.outbox import Patience
-from resolvers.context import Viewer
+from resolvers.context import Viewer, Watch
 from store.database import owner_transaction
 from store.models import Campaign, Role, User
-from store.signals import Channel, Hearing
+from store.signals import Channel
 from tests.client import Gateway, running_gateway
 from tests.conftest import World
 from tests.post import until
@@ -63,14 +63,14 @@ async def test_an_event_is_read_once(gateway: Gateway, world: World) -> None:
 
 async def test_nothing_is_held_while_an_event_is_handed_on(gateway: Gateway, world: World) -> None:
     """When an event is handed on, its connection to the database is back in the pool."""
-    id, authenticator = await running_export(world.url, world.acme), gateway.streams._authenticator
+    id, authenticator = await running_export(world.url, world.acme), gateway.streams.authenticator
 
     async def viewer() -> Viewer:
         return await authenticator.viewer(f"Bearer {world.acme.tokens['admin']}")
 
     operation = Operation(PROGRESS, {"id": id}, None)
-    operations, hearing = gateway.streams._operations, Hearing()
-    async with aclosing(operations.events(operation, await viewer(), "a-request", viewer, hearing)) as events:
+    found = gateway.streams.operations.events(operation, await viewer(), "a-request", Watch(viewer))
+    async with aclosing(found) as events:
         assert (await anext(events)).answer() == {"data": state(0, 0)}
         pool = gateway._database.engine.pool
         assert isinstance(pool, QueuePool)
@@ -209,7 +209,7 @@ async def test_who_leaves_does_not_take_the_stream_along(gateway: Gateway, world
 
 
 async def test_what_is_shared(gateway: Gateway, world: World) -> None:
-    """Streams are shared by those who agree in document, variables, operation and token, and by nobody else."""
+    """Streams are shared by those who agree in document, variables, operation and sight, and by nobody else."""
     acme = world.acme
     id, other = await running_export(world.url, acme), await running_export(world.url, acme)
     two = f"{PROGRESS.replace('subscription', 'subscription a')} {PROGRESS.replace('subscription', 'subscription b')}"

@@ -80,14 +80,15 @@ class StreamingAnswer(Response):
         owner.open.add(stream)
         left = (order.viewer.expires_at - owner.now()).total_seconds()
         expiry = asyncio.get_running_loop().call_later(left, stream.expire)
-        shared = await owner.streams.start(order, stream)
+        party = await owner.streams.start(order, stream)
         try:
             if owner.draining:
                 await stream.dismiss(owner.patience.farewell)
             await stream.live(receive, owner.patience)
         finally:
             expiry.cancel()
-            shared.leave(stream)
+            if party is not None:
+                party.leave(stream)
             owner.open.discard(stream)
             stream.close()
 

@@ -31,8 +31,8 @@ from gateway.streams.messages import (
 )
 from gateway.streams.origins import Origins
 from gateway.streams.outbox import END, Outbox, Patience, flow_of
-from gateway.streams.shared import TOO_MANY, Ending, Order, SharedStreams, Stream
-from resolvers.context import Viewer
+from gateway.streams.shared import TOO_MANY, Ending, Order, Party, SharedStreams
+from resolvers.context import Sight, Viewer
 
 log = structlog.get_logger("gateway")
 
@@ -84,6 +84,7 @@ class Socket:
         "_outbox",
         "_request_id",
         "_served",
+        "_sight",
     )
 
     def __init__(self, endpoint: WebSocketEndpoint, outbox: Outbox, request_id: str) -> None:
@@ -95,6 +96,8 @@ class Socket:
         self._operations: dict[str, Watching | Executing] = {}
         self._answering: set[asyncio.Task[None]] = set()
         self._served = 0
+        # What the viewer saw when they were last read: only a hint where to look for a stream.
+        self._sight: Sight | None = None
 
     async def serve(self, receive: Receive, *, offered: bool) -> None:
         """Until the socket is closed by either side; one line of the log tells of it then."""
@@ -180,9 +183,11 @@ class Socket:
 
     async def _viewer(self, authorization: str | None) -> Viewer:
         try:
-            return await signed_in(self._endpoint.authenticator, authorization, self._request_id)
+            viewer = await signed_in(self._endpoint.authenticator, authorization, self._request_id)
         except Unauthenticated as error:
             raise Closing(CloseCode.UNAUTHORIZED, str(error)) from None
+        self._sight = viewer.sight
+        return viewer
 
     def _expire(self) -> None:
         closing = Closing(CloseCode.UNAUTHORIZED, "This token has expired.")
@@ -204,7 +209,7 @@ class Socket:
             await self._outbox.put((id, END), answers.error(problem.errors))
             return
         watching = Watching(self, id, answers)
-        if watching.join(self._endpoint.streams, operation, self._authorization):
+        if watching.join(self._endpoint.streams, operation, self._authorization, self._sight):
             self._operations[id] = watching
             return
         try:
@@ -266,25 +271,25 @@ class Socket:
 class Watching:
     """A subscription of a socket: the stream's subscriber."""
 
-    __slots__ = ("_answers", "_id", "_socket", "_stream")
+    __slots__ = ("_answers", "_id", "_party", "_socket")
 
     def __init__(self, socket: Socket, id: str, answers: Answers) -> None:
         self._socket = socket
         self._id = id
         self._answers = answers
-        self._stream: Stream | None = None
+        self._party: Party | None = None
 
-    def join(self, streams: SharedStreams, operation: Operation, authorization: str) -> bool:
+    def join(self, streams: SharedStreams, operation: Operation, authorization: str, sight: Sight | None) -> bool:
         """Whether there is such a stream already."""
-        self._stream = streams.join(operation, authorization, self)
-        return self._stream is not None
+        self._party = streams.join(operation, authorization, sight, self)
+        return self._party is not None
 
     async def start(self, streams: SharedStreams, order: Order) -> None:
-        self._stream = await streams.start(order, self)
+        self._party = await streams.start(order, self)
 
     def stop(self) -> None:
-        if self._stream is not None:
-            self._stream.leave(self)
+        if self._party is not None:
+            self._party.leave(self)
 
     async def next(self, event: str) -> None:
         await self._socket.told(self._id, self._answers, event)
