@@ -11,12 +11,13 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import css_inline
 import nh3
 
 from content.scanner import EndTag, StartTag, Text, Token, tokens
-from content.styles import safe_declarations, safe_sheet
+from content.styles import media_sheet, safe_declarations, safe_sheet
 
 BLOCKS = frozenset(
     (
@@ -69,17 +70,33 @@ INLINING_BUDGET = 20_000_000
 LONGEST_INLINED = 2_000_000
 
 
-def cleaned(source: str) -> str:
-    """The mail HTML that is in any source: a fragment, without head and body.
+@dataclass(frozen=True)
+class Clean:
+    """A fragment, without head and body; and a sheet with what there was for `@media`, to be put into a head."""
 
-    Style sheets are inlined and gone (those for `@media` too); nothing is fetched. It is in the plain form that nh3
-    writes: well nested, attributes in double quotes. Never raises; what cannot be understood is left out or stays text.
-    Elements beyond the bounds of depth and number are left out, not their text; sheets beyond those of inlining too.
+    body: str
+    media: str
+
+
+def clean(source: str) -> Clean:
+    """The mail HTML that is in any source.
+
+    Style sheets are inlined and gone, but for what they say of media; nothing is fetched. The body is in the plain form
+    that nh3 writes: well nested, attributes in double quotes. Never raises; what cannot be understood is left out or
+    stays text. Elements beyond the bounds of depth and number are left out, not their text; sheets beyond those of
+    inlining too.
     """
-    body, sheet, elements = tamed(source)
-    if sheet and len(sheet) * elements <= INLINING_BUDGET:
-        body = inlined(body, sheet)
-    return CLEANER.clean(body).translate(UNDISGUISED)
+    writer = tamed(source)
+    body, sheet = "".join(writer.output), "\n".join(writer.sheets)
+    to_inline = safe_sheet(sheet)
+    if to_inline and len(to_inline) * writer.elements <= INLINING_BUDGET:
+        body = inlined(body, to_inline)
+    return Clean(CLEANER.clean(body).translate(UNDISGUISED), media_sheet(sheet))
+
+
+def cleaned(source: str) -> str:
+    """The body of it: see `clean`."""
+    return clean(source).body
 
 
 def inlined(body: str, sheet: str) -> str:
@@ -90,13 +107,13 @@ def inlined(body: str, sheet: str) -> str:
     return result if len(result) <= LONGEST_INLINED else body
 
 
-def tamed(source: str) -> tuple[str, str, int]:
-    """The listed elements, well nested, entities in disguise; the safe style sheets; how many elements there are."""
+def tamed(source: str) -> Writer:
+    """The listed elements, well nested, entities in disguise; and the style sheets."""
     writer = Writer()
     for token in tokens(UNWANTED.sub("", source)):
         writer.take(token)
     writer.close_down_to(0)
-    return "".join(writer.output), safe_sheet("\n".join(writer.sheets)), writer.elements
+    return writer
 
 
 class Writer:
@@ -107,13 +124,16 @@ class Writer:
         self.sheets: list[str] = []
         self.open: list[str] = []
         self.elements = 0
+        # Of the style element that began last.
+        self.media = ""
 
     def take(self, token: Token) -> None:
         match token:
             case Text(raw=None):
                 self.output.append(disguised(token.content))
             case Text(raw="style"):
-                self.sheets.append(token.content)
+                everywhere = self.media.strip().lower() in {"", "all", "screen"}
+                self.sheets.append(token.content if everywhere else f"@media {self.media}{{{token.content}}}")
             case StartTag():
                 self.start(token)
             case EndTag():
@@ -122,6 +142,8 @@ class Writer:
     def start(self, tag: StartTag) -> None:
         # A fragment has no body; a div keeps the colours that were given to it.
         name = "div" if tag.name == "body" else tag.name
+        if name == "style":
+            self.media = next((each.value for each in tag.attributes if each.name == "media"), "")
         if name not in ELEMENTS:
             return
         for closed in closed_by(name):

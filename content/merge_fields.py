@@ -112,8 +112,11 @@ def html_text(value: str) -> str:
 
 
 def header_text(value: str) -> str:
-    """For a header: control characters and all line breaks (CR LF NUL VT FF U+0085 U+2028 U+2029) become one space."""
-    return CONTROLS.sub(" ", value)
+    """For a header: control characters and all line breaks (CR LF NUL VT FF U+0085 U+2028 U+2029) become one space.
+
+    Half a character, which has no bytes, becomes a question mark.
+    """
+    return CONTROLS.sub(" ", value).encode("utf-8", errors="replace").decode("utf-8")
 
 
 def url_part(value: str) -> str:

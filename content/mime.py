@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email import policy
@@ -25,6 +25,9 @@ URL = re.compile(r"https?://[A-Za-z0-9._~:/?#\[\]@!$&'()*+;=%-]+")  # RFC 3986 w
 HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,39}")
 PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")
 NEWLINE = re.compile(r"\r\n|\r|\n")
+# A space at the end of a line is written with three characters, for which binascii does not look for room.
+SPACES_AT_ENDS = (b"=20\n", b"=09\n")
+BEYOND = re.compile(rb"^(.{74,})(=(?:20|09))$", re.MULTILINE)
 FOLD = re.compile(r"\r?\n(?=[ \t])")
 # Headers that this module writes, or that would add recipients or change what the body means.
 RESERVED = frozenset(
@@ -64,23 +67,47 @@ def message_bytes(
     `message_id` is `<left@right>` with the brackets, `date` is aware; an `unsubscribe_url` of https must answer
     one-click POST (RFC 8058); `headers` are more of them, unstructured. ValueError for whatever cannot be a header.
     """
-    lines = [
-        f"From: {mailbox(sender)}",
+    parts = [part("plain", rendered.text), part("html", rendered.html)]
+    lines = header_lines(
+        sender=mailbox(sender),
+        to=to,
+        subject=rendered.subject,
+        message_id=message_id,
+        date=date,
+        unsubscribe_url=unsubscribe_url,
+        headers=headers or {},
+    )
+    return put_together(lines, boundary_of(message_id, *parts), parts)
+
+
+def header_lines(
+    *,
+    sender: str,
+    to: Mailbox,
+    subject: str,
+    message_id: str,
+    date: datetime,
+    unsubscribe_url: str | None,
+    headers: Mapping[str, str],
+) -> list[str]:
+    """The headers but for those of the body, each of one line or folded; `sender` as `mailbox` writes it."""
+    return [
+        f"From: {sender}",
         f"To: {mailbox(to)}",
-        f"Subject: {unstructured('Subject', rendered.subject)}",
+        f"Subject: {unstructured('Subject', subject)}",
         f"Date: {in_mail_format(date)}",
         f"Message-ID: {matching(MESSAGE_ID, message_id, 'message id')}",
         *unsubscribe_lines(unsubscribe_url),
-        *(f"{name}: {unstructured(name, value)}" for name, value in allowed(headers or {})),
-        "MIME-Version: 1.0",
+        *(f"{name}: {unstructured(name, value)}" for name, value in allowed(headers)),
     ]
-    parts = [part("plain", rendered.text), part("html", rendered.html)]
-    boundary = boundary_of(message_id, *parts)
-    lines += [f'Content-Type: multipart/alternative;\r\n boundary="{boundary}"', "", ""]
+
+
+def put_together(lines: Iterable[str], boundary: str, parts: Iterable[bytes]) -> bytes:
+    """The mail of these headers, with parts (headers and body, ending in CRLF) that say the same in different ways."""
+    body = ("MIME-Version: 1.0", f'Content-Type: multipart/alternative;\r\n boundary="{boundary}"', "", "")
+    head = "\r\n".join((*lines, *body)).encode("ascii")
     delimiter = f"--{boundary}\r\n".encode()
-    return b"".join(
-        ("\r\n".join(lines).encode("ascii"), *(delimiter + each for each in parts), delimiter[:-2], b"--\r\n")
-    )
+    return b"".join((head, *(delimiter + each for each in parts), delimiter[:-2], b"--\r\n"))
 
 
 def headers_of(message: bytes) -> list[tuple[str, str]]:
@@ -164,10 +191,25 @@ def allowed(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 def part(subtype: str, content: str) -> bytes:
     """A text part in quoted-printable, which has no line beyond 76 characters."""
-    body = NEWLINE.sub("\n", content).encode("utf-8", errors="replace")
-    head = f'Content-Type: text/{subtype}; charset="utf-8"\nContent-Transfer-Encoding: quoted-printable\n\n'
-    lines = head.encode() + binascii.b2a_qp(body, istext=True) + b"\n"
-    return lines.replace(b"\n", b"\r\n")
+    return part_head(subtype) + quoted_printable(with_newlines(content)) + b"\r\n"
+
+
+def part_head(subtype: str) -> bytes:
+    head = f'Content-Type: text/{subtype}; charset="utf-8"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n'
+    return head.encode()
+
+
+def with_newlines(text: str) -> str:
+    """The text with each of its line breaks (CR LF, CR, LF) as one LF."""
+    return NEWLINE.sub("\n", text) if "\r" in text else text
+
+
+def quoted_printable(text: str) -> bytes:
+    """RFC 2045, 6.7: lines of at most 76 characters that end in CRLF. The text has no CR; half a character is `?`."""
+    encoded = binascii.b2a_qp(text.encode("utf-8", errors="replace"), istext=True)
+    if any(space in encoded for space in SPACES_AT_ENDS):
+        encoded = BEYOND.sub(rb"\1=\n\2", encoded)
+    return encoded.replace(b"\n", b"\r\n")
 
 
 def boundary_of(*contents: str | bytes) -> str:

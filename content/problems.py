@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from content.merge_fields import CONTENT, CONTROLS, Field, Merge
+from content.mjml import BrokenMjml, html_of, is_mjml
 from content.places import Kind, Place, marked, places
 
 # With the caller's limit on values this bounds a rendered message.
@@ -27,6 +28,7 @@ class ContentProblemCode(Enum):
     CONTENT_REPEATED = "CONTENT_REPEATED"
     CONTENT_MISPLACED = "CONTENT_MISPLACED"
     CONTROL_CHARACTER = "CONTROL_CHARACTER"
+    INVALID_MJML = "INVALID_MJML"
 
 
 @dataclass(frozen=True)
@@ -55,21 +57,30 @@ def subject_problems(subject: str, known: AbstractSet[str]) -> list[ContentProbl
 
 
 def content_problems(content: str, known: AbstractSet[str]) -> list[ContentProblem]:
-    """Of a message's content: HTML. `known` is `known_names(...)`."""
+    """Of a message's content: HTML or MJML. `known` is `known_names(...)`."""
     merge = Merge.of_html(content)
-    return [*field_problems(merge.fields, known), *harmful_places(found_places(merge))]
+    problems = field_problems(merge.fields, known)
+    try:
+        found = found_places(merge)
+    except BrokenMjml as error:
+        return [*problems, ContentProblem(Code.INVALID_MJML, str(error))]
+    return [*problems, *too_many_places(merge, found), *harmful_places(found)]
 
 
 def template_problems(template: str, known: AbstractSet[str]) -> list[ContentProblem]:
-    """Of a template: HTML with one `{{content}}` in its text.
+    """Of a template: HTML or MJML with one `{{content}}` in its text.
 
     `known` is `known_names(...)`, with `"subject"` beside it for e-mail; `"content"` is always known here.
     """
     merge = Merge.of_html(template)
-    found = found_places(merge)
+    problems = field_problems(merge.fields, {*known, CONTENT})
+    try:
+        found = found_places(merge)
+    except BrokenMjml as error:
+        return [*problems, ContentProblem(Code.INVALID_MJML, str(error))]
     contents = [place for place in found if place.field.name == CONTENT]
     others = [place for place in found if place.field.name != CONTENT]
-    problems = [*field_problems(merge.fields, {*known, CONTENT}), *harmful_places(others)]
+    problems += [*too_many_places(merge, found), *harmful_places(others)]
     if not contents:
         problems.append(ContentProblem(Code.CONTENT_MISSING, "A template holds {{content}}."))
     if len(contents) > 1:
@@ -81,9 +92,17 @@ def template_problems(template: str, known: AbstractSet[str]) -> list[ContentPro
 
 
 def found_places(merge: Merge) -> list[Place]:
+    """Where the fields are in the HTML; those of MJML may be there several times. Raises `BrokenMjml`."""
     fields: list[Field] = []
     source = marked(merge, fields)
-    return list(places(source, fields))
+    return list(places(html_of(source) if is_mjml(source) else source, fields))
+
+
+def too_many_places(merge: Merge, found: list[Place]) -> Iterator[ContentProblem]:
+    """MJML can say once what is to stand at each of its elements."""
+    if len(merge.fields) <= MOST_FIELDS < len(found):
+        message = f"Merge fields stand in {len(found)} places of the message; {MOST_FIELDS} are the most."
+        yield ContentProblem(Code.TOO_MANY_MERGE_FIELDS, message)
 
 
 def field_problems(fields: tuple[Field, ...], known: AbstractSet[str]) -> list[ContentProblem]:

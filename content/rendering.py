@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from itertools import chain
+from typing import Final, TypeVar
 
-from content.html import cleaned
+from content.html import clean
 from content.merge_fields import (
     CONTENT,
     SUBJECT,
@@ -21,6 +22,7 @@ from content.merge_fields import (
     url_part,
     whole_url,
 )
+from content.mjml import BrokenMjml, html_of, is_mjml
 from content.places import PLACEHOLDER, PRIVATE, Kind, marked, placeholder, places
 from content.text import plain_text_of
 
@@ -34,6 +36,7 @@ FOOTER = (
 )
 
 Escape = Callable[[str], str]
+Text = TypeVar("Text", str, bytes)
 
 
 def text_link(value: str) -> str:
@@ -78,11 +81,22 @@ class Parts:
     literals: tuple[str, ...]
     slots: tuple[Slot, ...]
 
-    def rendered(self, values: Mapping[str, str | None]) -> str:
-        pieces: list[str] = []
-        for literal, slot in zip(self.literals, self.slots, strict=False):
-            pieces += (literal, slot.escape(slot.field.value(values)))
-        return "".join((*pieces, self.literals[-1]))
+    def inserted(self, values: Mapping[str, str | None]) -> list[str]:
+        """What stands in the slots, fit for their places."""
+        return [slot.escape(slot.field.value(values)) for slot in self.slots]
+
+    def rendered(self, inserted: Sequence[str]) -> str:
+        return "".join(alternating(self.literals, inserted))
+
+
+def alternating(literals: Sequence[Text], inserted: Sequence[Text]) -> Iterator[Text]:
+    """`literals[0] inserted[0] literals[1] ... literals[-1]`."""
+    return chain(chain.from_iterable(zip(literals, inserted, strict=False)), literals[-1:])
+
+
+def with_subject(values: Mapping[str, str | None], subject: str) -> Mapping[str, str | None]:
+    """The values of a body: nothing stands for `{{content}}` once the content is set in."""
+    return {**values, SUBJECT: subject, CONTENT: None}
 
 
 @dataclass(frozen=True)
@@ -98,39 +112,62 @@ class CompiledMessage:
 
         Braces in values stay as they are. `unsubscribe_url` must be http(s), else the link leads nowhere (`#`).
         """
-        subject = header_text(self.subject.rendered(values, plain_text)).strip()
-        complete = {**values, SUBJECT: subject, CONTENT: None}
-        return RenderedMessage(subject, self.html.rendered(complete), self.text.rendered(complete))
+        subject = self.subject_for(values)
+        complete = with_subject(values, subject)
+        html, text = (parts.rendered(parts.inserted(complete)) for parts in (self.html, self.text))
+        return RenderedMessage(subject, html, text)
+
+    def subject_for(self, values: Mapping[str, str | None]) -> str:
+        """The subject for one recipient: one line without control characters."""
+        return header_text(self.subject.rendered(values, plain_text)).strip()
 
 
 def compile_message(*, subject: str, content: str, template: str | None, footer: bool = False) -> CompiledMessage:
     """Cleans, inlines and takes apart a message, and makes its plain text. Never raises, whatever the sources hold.
 
-    Content and template are HTML; the content's own style sheets apply to it alone. A field in a place where a value
-    could do harm (see `ContentProblemCode`) is left out. With `footer`, a message without a link to
-    `{{unsubscribe_url}}` gets a line with one. The caller keeps the limits: content and template 500,000 characters
-    each, and no problem found by `content.problems`, which bounds how often a value is repeated.
+    Content and template are HTML or MJML; the content's own style sheets apply to it alone, but for those of media. A
+    field in a place where a value could do harm (see `ContentProblemCode`) is left out. With `footer` it is a mail:
+    without a link to `{{unsubscribe_url}}` it gets a line with one, and what there is for media stands in its head.
+    The caller keeps the limits: content and template 500,000 characters each, and no problem found by
+    `content.problems`, which bounds how often a value is repeated.
     """
     fields: list[Field] = []
-    body = cleaned(marked(Merge.of_html(content), fields))
+    message = clean(as_html(marked(Merge.of_html(content), fields)))
+    media = message.media
     if template is not None:
-        body = cleaned(set_into(template, body, fields))
+        message = clean(set_into(template, message.body, fields))
+        media = message.media + media
+    body = message.body
     if footer and not any(place.kind is Kind.WHOLE_URL for place in places(body, fields)):
         body += FOOTER.format(placeholder(len(fields)))
         fields.append(Field(UNSUBSCRIBE_URL, "", 0))
-    return taken_apart(Merge.of_text(subject), body, fields)
+    return taken_apart(Merge.of_text(subject), head_with(media if footer else ""), body, fields)
+
+
+def head_with(sheet: str) -> str:
+    return HEAD.replace("</head>", f"<style>\n{sheet}</style></head>") if sheet else HEAD
+
+
+def as_html(source: str) -> str:
+    """The HTML of what may be MJML; of MJML that cannot be read, its text is left when it is cleaned."""
+    if not is_mjml(source):
+        return source
+    try:
+        return html_of(source)
+    except BrokenMjml:
+        return source
 
 
 def set_into(template: str, body: str, fields: list[Field]) -> str:
     """The template, marked, with the body at the first `{{content}}` in its text, or at its end."""
-    source = marked(Merge.of_html(template), fields)
+    source = as_html(marked(Merge.of_html(template), fields))
     for place in places(source, fields):
         if place.field.name == CONTENT and place.kind is Kind.TEXT:
             return source[: place.start] + body + source[place.end :]
     return source + body
 
 
-def taken_apart(subject: Merge, body: str, fields: list[Field]) -> CompiledMessage:
+def taken_apart(subject: Merge, head: str, body: str, fields: list[Field]) -> CompiledMessage:
     literals: list[str] = []
     slots: list[Slot] = []
     text_escapes: list[Escape] = []
@@ -145,7 +182,7 @@ def taken_apart(subject: Merge, body: str, fields: list[Field]) -> CompiledMessa
     literals.append(literal(body[end:]))
     numbered = "".join(f"{before}{placeholder(index)}" for index, before in enumerate(literals[:-1])) + literals[-1]
     text = text_parts(plain_text_of(numbered, lambda part: with_names(part, slots)) + "\n", slots, text_escapes)
-    literals[0] = HEAD + literals[0]
+    literals[0] = head + literals[0]
     literals[-1] += TAIL
     return CompiledMessage(subject, Parts(tuple(literals), tuple(slots)), text)
 

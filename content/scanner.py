@@ -58,6 +58,7 @@ class EndTag:
     """Its attributes mean nothing and are not kept."""
 
     name: str
+    position: int
 
 
 Token = Text | StartTag | EndTag
@@ -79,7 +80,7 @@ def tokens(source: str) -> Iterator[Token]:
                 return
             name = name.lower()
             if match["end"]:
-                yield EndTag(name)
+                yield EndTag(name, match.start())
             else:
                 yield StartTag(name, attributes, source[match.start() : position], match.start())
                 if name in RAW_TEXT:

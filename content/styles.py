@@ -30,6 +30,10 @@ PLAIN_VALUE = re.compile(r"[\w \t\n%#.,!+*/'\"()-]+")
 FUNCTION = re.compile(r"(?<![\w-])([\w-]*+)\(")
 BRACE = re.compile(r"[{}]")
 LONGEST_SELECTOR = 500
+# What can ask for nothing: types and widths of screens, colour schemes.
+MEDIA = re.compile(r"@media\b[\w \t\n:(),.-]{1,200}", re.IGNORECASE)
+SELECTORS = re.compile(r"[\w \t\n.#>,-]+")
+LONGEST_MEDIA_SHEET = 50_000
 
 
 def safe_declarations(style: str) -> str:
@@ -50,12 +54,37 @@ def is_plain(value: str) -> bool:
 
 
 def safe_sheet(sheet: str) -> str:
-    """What may stay of a sheet: safe declarations of rules outside at-rules (no attribute can say `@media`)."""
+    """What may stay of a sheet to be inlined: safe declarations of rules outside at-rules."""
     return "".join(
         f"{selector}{{{declarations}}}"
-        for selector, body in rules(without_comments(sheet))
-        if 0 < len(selector) <= LONGEST_SELECTOR and (declarations := safe_declarations(body))
+        for around, selector, body in rules(without_comments(sheet))
+        if not around and len(selector) <= LONGEST_SELECTOR and (declarations := safe_declarations(body))
     )
+
+
+def media_sheet(sheet: str) -> str:
+    """What may stay of a sheet's `@media`, which no attribute can say; at most 50,000 characters, else nothing.
+
+    Rules for what has a class, with safe declarations that cannot run into what follows them.
+    """
+    kept: list[str] = []
+    for around, selector, body in rules(without_comments(sheet)):
+        if MEDIA.fullmatch(around) and len(selector) <= LONGEST_SELECTOR and has_classes(selector):
+            declarations = ";".join(each for each in safe_declarations(body).split(";") if is_closed(each))
+            if declarations:
+                kept.append(f"{around}{{{selector}{{{declarations}}}}}\n")
+    return "".join(kept) if sum(map(len, kept)) <= LONGEST_MEDIA_SHEET else ""
+
+
+def has_classes(selectors: str) -> bool:
+    """Whether each of the selectors is plain and ends at something with a class: not at just any link or paragraph."""
+    return SELECTORS.fullmatch(selectors) is not None and all(
+        "." in (selector.split() or [""])[-1] for selector in selectors.split(",")
+    )
+
+
+def is_closed(declaration: str) -> bool:
+    return declaration.count("(") == declaration.count(")") and not {"'", '"'} & set(declaration)
 
 
 def without_comments(sheet: str) -> str:
@@ -73,18 +102,18 @@ def without_comments(sheet: str) -> str:
     return " ".join(kept).replace("<!--", " ").replace("-->", " ").replace("<", "")
 
 
-def rules(sheet: str) -> Iterator[tuple[str, str]]:
-    """Selector and body of every block that holds no block and is in none."""
-    depth = 0
+def rules(sheet: str) -> Iterator[tuple[str, str, str]]:
+    """What stands around it, selector and body of every rule that is in one block at the most."""
+    open_blocks: list[str] = []
     position = 0
     selector = ""
     for brace in BRACE.finditer(sheet):
         between, position = sheet[position : brace.start()], brace.end()
         if brace[0] == "{":
-            depth += 1
-            selector = between.rpartition(";")[2].strip() if depth == 1 else ""
-        else:
-            depth = max(depth - 1, 0)
-            if depth == 0 and selector and not selector.startswith("@"):
-                yield selector, between
+            selector = between.rpartition(";")[2].strip()
+            open_blocks.append(selector)
+        elif open_blocks:
+            open_blocks.pop()
+            if len(open_blocks) < 2 and selector and not selector.startswith("@"):
+                yield "".join(open_blocks), selector, between
             selector = ""

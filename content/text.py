@@ -6,11 +6,12 @@ import html
 import re
 from collections.abc import Callable
 
-from content.html import BLOCKS
+from content.html import BLOCKS, VOID
 from content.scanner import EndTag, StartTag, Text, tokens
 
 # Not `\s`: a no-break space stays.
 SPACES = re.compile(r"[\t\n\f\r ]+")
+HIDDEN = re.compile(r"(?:^|;)display:none\b")
 PARAGRAPHS = frozenset(("blockquote", "dl", "h1", "h2", "h3", "h4", "h5", "h6", "ol", "p", "pre", "table", "ul"))
 LINES = BLOCKS | {"caption", "tr"}
 
@@ -18,11 +19,19 @@ LINES = BLOCKS | {"caption", "tr"}
 def plain_text_of(fragment: str, shown: Callable[[str], str] = str) -> str:
     """The text of a fragment that `cleaned` gave. Time and length are linear: columns of tables are not lined up.
 
-    A link whose label and address are `shown` as the same is written once.
+    A link whose label and address are `shown` as the same is written once. What is not displayed is left out.
     """
     writer = TextWriter(shown)
+    # How many elements are open within the one that is not displayed, itself included.
+    hidden = 0
     for token in tokens(fragment):
         match token:
+            case StartTag() if hidden or is_hidden(token):
+                hidden += token.name not in VOID
+            case EndTag() if hidden:
+                hidden -= 1
+            case _ if hidden:
+                continue
             case Text():
                 writer.text(html.unescape(token.content))
             case StartTag():
@@ -30,6 +39,10 @@ def plain_text_of(fragment: str, shown: Callable[[str], str] = str) -> str:
             case EndTag():
                 writer.end(token.name)
     return "".join(writer.output)
+
+
+def is_hidden(tag: StartTag) -> bool:
+    return any(each.name == "style" and HIDDEN.search(each.value) for each in tag.attributes)
 
 
 class TextWriter:

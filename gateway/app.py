@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from strawberry.extensions import ParserCache, ValidationCache
 
 from gateway.auth import Authenticator, JsonWebTokens
+from gateway.bounces import BounceWebhook
 from gateway.downloads import ROUTE as DOWNLOAD_ROUTE
 from gateway.downloads import Downloads
 from gateway.exports import ROUTE as EXPORT_ROUTE
@@ -30,6 +31,7 @@ from gateway.pages import EXCEPTION_HANDLERS, ROUTES
 from gateway.previews import ROUTE as PREVIEW_ROUTE
 from gateway.previews import Previews
 from gateway.requests import FollowedRequests
+from gateway.return_paths import ReturnPaths
 from gateway.settings import Settings
 from gateway.signing import SignedLinks
 from gateway.streams.origins import Origins
@@ -37,9 +39,9 @@ from gateway.streams.outbox import Patience
 from gateway.streams.server_sent_events import EventStreams
 from gateway.streams.shared import SharedStreams
 from gateway.streams.websocket import WebSocketEndpoint
-from gateway.unsubscribe import ROUTES as UNSUBSCRIBE_ROUTES
 from gateway.unsubscribe import TEST_PATH as UNSUBSCRIBE_TEST_PATH
-from gateway.worker import build_worker
+from gateway.unsubscribe import Unsubscribing
+from gateway.worker import Surroundings, build_worker, pool_size_of
 from jobs.worker import running
 from resolvers.context import Services
 from schema.build import Schema, build_schema
@@ -99,6 +101,16 @@ def json_web_tokens_of(settings: Settings) -> JsonWebTokens | None:
     )
 
 
+def bounce_routes(
+    settings: Settings, deployment: Deployment, database: Database, now: Callable[[], datetime]
+) -> list[BaseRoute]:
+    """The webhook, where there is a secret that it is signed with."""
+    if settings.bounce_webhook_secret is None:
+        return []
+    secret = settings.bounce_webhook_secret.get_secret_value().encode()
+    return [BounceWebhook(database, ReturnPaths(deployment.download_secret), secret, now).route]
+
+
 @dataclass(frozen=True)
 class GraphQL:
     """`/graphql` by HTTP and as a WebSocket, and the streams behind both."""
@@ -144,15 +156,20 @@ async def in_background(work: Coroutine[None, None, None]) -> AsyncIterator[None
 
 
 @asynccontextmanager
-async def worker_inside(settings: Settings, deployment: Deployment, files: Files) -> AsyncIterator[None]:
+async def worker_inside(
+    settings: Settings, deployment: Deployment, files: Files, now: Callable[[], datetime]
+) -> AsyncIterator[None]:
     """A worker goes on for as long as this lasts, with connections of its own: requests cannot keep it from any."""
     database = Database(
         deployment.database_url,
-        pool_size=settings.worker_concurrency + 2,
+        pool_size=pool_size_of(settings),
         command_timeout=settings.statement_timeout,
     )
+    around = Surroundings(
+        files, deployment.spool, deployment.public_url, deployment.download_secret, now, demo=deployment.demo
+    )
     try:
-        async with running(build_worker(settings, database, files, deployment.spool, demo=deployment.demo)):
+        async with running(build_worker(settings, database, around)):
             yield
     finally:
         await database.close()
@@ -194,7 +211,7 @@ def build_app(
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        working = worker_inside(settings, deployment, files) if deployment.worker else nullcontext()
+        working = worker_inside(settings, deployment, files, now) if deployment.worker else nullcontext()
         async with working:
             async with in_background(services.signals.run()):
                 yield
@@ -207,7 +224,8 @@ def build_app(
             Route(DOWNLOAD_ROUTE, downloads.answer),
             Route(EXPORT_ROUTE, mailing_files.answer),
             Route(PREVIEW_ROUTE, previews.answer),
-            *UNSUBSCRIBE_ROUTES,
+            *Unsubscribing(deployment.download_secret, database).routes,
+            *bounce_routes(settings, deployment, database, now),
             *health_routes(database),
             *ROUTES,
         ],

@@ -1,4 +1,4 @@
-"""What can be done from a terminal? `campaign-gateway serve | worker | migrate | seed | token | schema | doctor`."""
+"""What can be done from a terminal? `campaign-gateway serve`, `worker`, `bounce`, and what `--help` lists."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ from sqlalchemy.exc import DBAPIError
 
 from gateway.app import Deployment, build_app
 from gateway.auth import hashed, new_token
+from gateway.bounces import MOST_MAIL_BYTES, heard_in_mail, read_mail, record_once
 from gateway.demo import demo_tokens, read_tokens, welcome, write_tokens
 from gateway.files import files_of
 from gateway.logging import configure_logging
 from gateway.private_files import kept_secret
 from gateway.problems import report
+from gateway.return_paths import ReturnPaths
 from gateway.server import allow_many_connections, server_of
 from gateway.settings import MIN_SECRET_BYTES, Settings
-from gateway.worker import build_worker
+from gateway.worker import Surroundings, build_worker, pool_size_of
 from schema.build import build_schema
 from store.checkup import examine
 from store.database import Database, owner_transaction
@@ -46,6 +48,7 @@ from store.tokens import TokenRecord, UnknownUser, store_token
 
 DATABASE_NAME = "campaigns"
 DEMO_SEED = 1
+SECRET_FILE = "download-secret"  # noqa: S105 - where one is kept, not what it is
 LONGEST_NAME = 255
 TERMINATED = 128 + signal.SIGTERM
 
@@ -82,7 +85,7 @@ def download_secret(settings: Settings) -> bytes:
     """The secret of the settings, or the one that is kept beside the data."""
     if settings.download_secret is not None:
         return settings.download_secret.get_secret_value().encode()
-    path = data_directory(settings) / "download-secret"
+    path = data_directory(settings) / SECRET_FILE
     try:
         secret = kept_secret(path, secrets.token_hex).encode()
     except OSError as error:
@@ -204,12 +207,18 @@ def run_worker(settings: Settings, arguments: argparse.Namespace) -> None:
 
 async def work(settings: Settings, url: str) -> int:
     """Does jobs until a signal asks to stop; which one it was."""
-    database = Database(url, pool_size=settings.database_pool_size, command_timeout=settings.statement_timeout)
+    database = Database(url, pool_size=pool_size_of(settings), command_timeout=settings.statement_timeout)
     try:
         if await database.ping() != newest_revision():
             raise Refused("The database is not migrated: run `campaign-gateway migrate`.")
-        files = files_of(settings, files_directory(settings))
-        worker = build_worker(settings, database, files, spool_directory(settings))
+        around = Surroundings(
+            files=files_of(settings, files_directory(settings)),
+            spool=spool_directory(settings),
+            public_url=settings.public_url or address_of(settings.host, settings.port),
+            secret=download_secret(settings),
+            now=lambda: datetime.now(UTC),
+        )
+        worker = build_worker(settings, database, around)
         with stopping(worker.stop) as received:
             await worker.run()
         return received[0]
@@ -236,6 +245,23 @@ def stopping(stop: Callable[[], None]) -> Iterator[list[int]]:
         for number, handler in before.items():
             loop.remove_signal_handler(number)
             signal.signal(number, handler)
+
+
+def run_bounce(settings: Settings, arguments: argparse.Namespace) -> None:
+    """Exit statuses are those of sysexits.h: what is not for the gateway is 0, so that no bounce is answered by one."""
+    mail = read_mail(sys.stdin.buffer)
+    if mail is None:
+        say(f"The mail is longer than {MOST_MAIL_BYTES:,} bytes.")
+        raise SystemExit(os.EX_DATAERR)
+    if settings.download_secret is None and not (data_directory(settings) / SECRET_FILE).exists():
+        raise Refused("Return paths cannot be read: set DOWNLOAD_SECRET, or the DATA_DIR that holds the secret.")
+    heard = heard_in_mail(ReturnPaths(download_secret(settings)), mail, arguments.recipient)
+    if heard is None:
+        say("It says nothing of a message of this gateway.")
+        return
+    with database_url(settings) as url:
+        is_news = asyncio.run(record_once(url, settings.statement_timeout, heard))
+    say(f"{heard[1].kind}: {'recorded' if is_news else 'nothing new'}.")
 
 
 def run_migrate(settings: Settings, _arguments: argparse.Namespace) -> None:
@@ -312,9 +338,11 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser("campaign-gateway", description="GraphQL over marketing campaigns.")
     commands = found.add_subparsers(required=True, metavar="command")
 
-    def command(name: str, run: Callable[[Settings, argparse.Namespace], None], help: str) -> argparse.ArgumentParser:
+    def command(
+        name: str, run: Callable[[Settings, argparse.Namespace], None], help: str, failure: int = 1
+    ) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=help, description=help)
-        made.set_defaults(run=run)
+        made.set_defaults(run=run, failure=failure)
         return made
 
     serving = command("serve", serve, "Migrate, then serve GraphQL and GraphiQL.")
@@ -322,6 +350,10 @@ def parser() -> argparse.ArgumentParser:
     serving.add_argument("--no-worker", action="store_false", dest="worker", help="leave the jobs to `worker`")
     working = command("worker", run_worker, "Do the jobs that requests leave: write exports, send test mails, tidy up.")
     working.add_argument("--concurrency", type=between(1, 100), help="jobs at a time; default: WORKER_CONCURRENCY")
+    bounce = command(
+        "bounce", run_bounce, "Read a mail that came to a return path from standard input.", failure=os.EX_TEMPFAIL
+    )
+    bounce.add_argument("--recipient", help="whom the mail came for; default: as its headers say")
     command("migrate", run_migrate, "Bring the database to the newest revision.")
     seeding = command("seed", run_seed, "Fill an empty database with demo data.")
     seeding.add_argument("--size", choices=[size.value for size in Size], default=Size.SMALL.value)
@@ -342,8 +374,11 @@ def terminate(_number: int, _frame: FrameType | None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0 done, also by Ctrl-C; 1 refused, the reason on standard error; 143 by SIGTERM."""
+    """The exit status: 0 done, also by Ctrl-C; 1 refused (`bounce`: 75, try again), the reason on standard error; 143
+    by SIGTERM.
+    """
     given = parser().parse_args(arguments)
+    failure: int = given.failure
     signal.signal(signal.SIGTERM, terminate)
     signal.signal(signal.SIGHUP, terminate)
     try:
@@ -353,18 +388,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValidationError as error:
         for problem in error.errors():
             say(f"{'_'.join(map(str, problem['loc'])).upper() or 'Settings'}: {problem['msg']}")
-        return 1
+        return failure
     except BrokenPipeError:
         # Whoever read the output has enough of it (`… | head`); nothing more can be said on it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return failure
     except (DBAPIError, OSError) as error:
         report(error, "command")
         say("The database cannot be reached, or refuses: is DATABASE_URL right, and may its user do that?")
-        return 1
+        return failure
     except (Refused, EmbeddedServerError, AlreadySeeded, UnknownUser, FilesUnavailable) as error:
         say(str(error))
-        return 1
+        return failure
     except KeyboardInterrupt:
         # The usual way to end `serve`.
         return 0

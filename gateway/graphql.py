@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.auth import Authenticator, Unauthenticated
+from gateway.bodies import JSON_TYPE, body_of, check_content_type
 from gateway.operations import (
     UNAUTHENTICATED,
     Operation,
@@ -31,7 +32,6 @@ from gateway.streams.shared import Order
 from resolvers.context import Viewer
 
 RESPONSE_TYPE = "application/graphql-response+json"
-JSON_TYPE = "application/json"
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="campaign-gateway"'}
 
 
@@ -56,7 +56,7 @@ class GraphQLEndpoint:
             check_content_type(request.headers.get("content-type"))
             authorization = request.headers.get("authorization")
             viewer = await self._viewer(authorization, request_id)
-            operation = read_operation(await self._body(request))
+            operation = read_operation(await body_of(request, self._max_body_bytes))
             refusal = self._operations.refusal(operation, viewer, request_id)
             if refusal is not None:
                 return answered(refusal, media_type)
@@ -71,21 +71,6 @@ class GraphQLEndpoint:
             return await signed_in(self._authenticator, authorization, request_id)
         except Unauthenticated as error:
             raise RequestProblem(401, UNAUTHENTICATED, str(error), CHALLENGE) from None
-
-    async def _body(self, request: Request) -> bytes:
-        too_large = RequestProblem(413, "BODY_TOO_LARGE", f"A request may have at most {self._max_body_bytes} bytes.")
-        announced = request.headers.get("content-length", "")
-        if announced.isdigit() and int(announced) > self._max_body_bytes:
-            raise too_large
-        body = bytearray()
-        try:
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > self._max_body_bytes:
-                    raise too_large
-        except ClientDisconnect:
-            raise RequestProblem(400, "INCOMPLETE_REQUEST", "The request was not sent to its end.") from None
-        return bytes(body)
 
     async def _answer(self, operation: Operation, viewer: Viewer, request_id: str, accepted: set[str]) -> Response:
         outcome = await self._operations.execute(operation, viewer, request_id)
@@ -113,14 +98,6 @@ def wants_only_events(accepted: set[str]) -> bool:
 def response_type(accepted: set[str]) -> str:
     """The newer media type for clients that name it, and JSON for all others; the newer one instead of a stream."""
     return RESPONSE_TYPE if RESPONSE_TYPE in accepted or wants_only_events(accepted) else JSON_TYPE
-
-
-def check_content_type(content_type: str | None) -> None:
-    """Exactly JSON: a form's content type would let another site's page send a request (CSRF)."""
-    media_type, _, parameters = (content_type or "").partition(";")
-    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
-    if media_type.strip().lower() != JSON_TYPE or charset not in ("", "utf-8"):
-        raise RequestProblem(415, "UNSUPPORTED_MEDIA_TYPE", "Send a body of type application/json.")
 
 
 def answered(outcome: Outcome, media_type: str) -> Response:

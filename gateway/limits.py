@@ -5,11 +5,12 @@ is visited once, fragments included, so the work grows with the document and not
 
 Cost is the sum over all fields, where lists multiply what is selected below them:
 
-* Any field costs 1; `totalCount` and `actions` cost 10, `audience` 200 (they are queries of their own).
+* Any field costs 1; `totalCount`, `actions`, `delivery` and `statistics` cost 10, `audience` 200 (they are queries of
+  their own).
 * A connection, which is a field with an argument `first`, costs 1, plus the page size times what is
   selected below its `edges` and `nodes`, plus once whatever else is selected on it. The lists `edges` and
-  `nodes` themselves cost nothing. So it is with subscriptions, whose lists are `exports` and `campaigns`: what
-  is measured is one event.
+  `nodes` themselves cost nothing. So it is with subscriptions, whose lists are `exports`, `campaigns` and
+  `notifications`: what is measured is one event.
 * The page size is the greater of `first` and `last`, then the default of `first` in the schema, then
   `Limits.default_page_size`. A value that cannot be known counts as `Limits.max_page_size`.
 * A list field with a list argument `ids` multiplies by the number of ids, any other list of objects by
@@ -66,9 +67,9 @@ overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 50_000
 # The greatest number of a `Measure`: it stands for this many or more.
 SATURATED = 10**9
 # What a field costs beyond the 1 of any other: statements of its own, of which the audience's reads all contacts.
-_COSTS = {"totalCount": 10, "actions": 10, "audience": 200}
+_COSTS = {"totalCount": 10, "actions": 10, "delivery": 10, "statistics": 10, "audience": 200}
 # The lists of the field above them: of a connection, or of what a subscription shows of one.
-_PAGE_LISTS = frozenset({"edges", "nodes", "exports", "campaigns"})
+_PAGE_LISTS = frozenset({"edges", "nodes", "exports", "campaigns", "notifications"})
 _OPENING = frozenset({TokenKind.BRACE_L, TokenKind.BRACKET_L, TokenKind.PAREN_L})
 _CLOSING = frozenset({TokenKind.BRACE_R, TokenKind.BRACKET_R, TokenKind.PAREN_R})
 

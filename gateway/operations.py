@@ -9,9 +9,14 @@ from dataclasses import dataclass, replace
 
 import orjson
 from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
     GraphQLError,
     GraphQLFormattedError,
     GraphQLSyntaxError,
+    InlineFragmentNode,
+    Node,
     OperationDefinitionNode,
     OperationType,
     get_operation_ast,
@@ -105,6 +110,10 @@ class Operations:
         if operation.operation_name is None and has_several_operations(operation.query):
             return refusal_of([operation_error()], request_id)
         return scope_refusal(viewer, request_id)
+
+    def is_personal(self, operation: Operation) -> bool:
+        """Whether a subscription shows each user what is theirs alone, however much else they see."""
+        return self._schema.is_personal(root_fields(operation))
 
     async def execute(self, operation: Operation, viewer: Viewer, request_id: str) -> Outcome:
         """Runs a query or a mutation."""
@@ -231,6 +240,27 @@ def declared_variables(operation: Operation) -> frozenset[str]:
         found = None  # Reported where the document is parsed to be executed.
     declared = () if found is None else found.variable_definitions or ()
     return frozenset(definition.variable.name.value for definition in declared)
+
+
+def root_fields(operation: Operation) -> set[str]:
+    """The names of the root's fields that the operation selects, those too that its variables leave out."""
+    try:
+        document = parse(operation.query, no_location=True)
+    except GraphQLSyntaxError:
+        return set()  # Reported where the document is parsed to be executed.
+    found: set[str] = set()
+    waiting: list[Node | None] = [get_operation_ast(document, operation.operation_name)]
+    fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, FieldNode):
+            found.add(node.name.value)
+        elif isinstance(node, FragmentSpreadNode):
+            # Each once, as what is not valid may go round in circles.
+            waiting.append(fragments.pop(node.name.value, None))
+        elif isinstance(node, OperationDefinitionNode | InlineFragmentNode | FragmentDefinitionNode):
+            waiting += node.selection_set.selections
+    return found
 
 
 def with_variables(operation: Operation, names: Collection[str]) -> Operation:

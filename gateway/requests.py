@@ -18,8 +18,9 @@ log = structlog.get_logger("gateway")
 
 GIVEN_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 HEADER = "x-request-id"
-# A signed URL that was mangled on its way (its `?` escaped) brings its signature in the path.
-SIGNATURE = re.compile("[0-9a-f]{64}", re.IGNORECASE)
+# A signed URL that was mangled on its way (its `?` escaped) brings its signature in the path; a link to unsubscribe has
+# it there.
+SIGNATURE = re.compile("[0-9a-f]{64}|(?<=^/u/).+", re.IGNORECASE | re.DOTALL)
 
 
 def request_id_of(request: Request) -> str:

@@ -38,8 +38,8 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         None,
         pattern=r"^https?://[!$-+.-;=@-~-]*[!$-+.0-;=@-~-]$",
-        description="The URL that clients reach the gateway by, without a slash at its end; links to files and"
-        " previews begin with it. Default: http://HOST:PORT.",
+        description="The URL that clients reach the gateway by, without a slash at its end; links to files,"
+        " previews and unsubscribing begin with it. Default: http://HOST:PORT.",
     )
     database_pool_size: int = Field(
         10,
@@ -80,8 +80,8 @@ class Settings(BaseSettings):
     jwt_audience: str = Field("campaign-gateway", description="The `aud` that a JSON web token must have.")
     download_secret: SecretStr | None = Field(
         None,
-        description="What links to files and previews are signed with, 32 bytes or more; the same for all processes."
-        " Without it one is made and kept in DATA_DIR.",
+        description="What links to files, previews and unsubscribing, and the return paths of mails are signed with, 32"
+        " bytes or more; the same for all processes. Without it one is made and kept in DATA_DIR.",
     )
     download_seconds: int = Field(300, ge=1, le=604_800, description="How many seconds a link to a file is good for.")
     files_url: str | None = Field(
@@ -134,6 +134,32 @@ class Settings(BaseSettings):
         " (TLS) or smtp+starttls://… (STARTTLS or nothing). Without it mails fail, and those of the demo stay in its"
         " database.",
     )
+    mail_connections: int = Field(
+        10, ge=1, le=100, description="How many connections to the mail server a worker sends one campaign over."
+    )
+    mails_per_second: float = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="How many mails of campaigns a worker sends in a second; 0: as many as it can.",
+    )
+    mails_per_domain_per_second: float = Field(
+        0, ge=0, le=1_000_000, description="The same, to the addresses of one domain."
+    )
+    mail_deadline_hours: float = Field(
+        48,
+        gt=0,
+        le=720,
+        description="For how many hours after the start of a campaign its mails are tried again that were put off.",
+    )
+    letter_processes: int = Field(
+        2, ge=1, le=64, description="How many processes of a worker set the letters of one campaign."
+    )
+    bounce_webhook_secret: SecretStr | None = Field(
+        None,
+        description="What requests to /webhooks/bounces are signed with, 32 bytes or more. Without it there is no such"
+        " path.",
+    )
     exports_per_company: int = Field(
         2, ge=1, le=100, description="How many exports of one company are written at a time; the others wait."
     )
@@ -148,7 +174,7 @@ class Settings(BaseSettings):
     def origins(self) -> list[str]:
         return (self.allowed_origins or "").replace(",", " ").split()
 
-    @field_validator("download_secret")
+    @field_validator("download_secret", "bounce_webhook_secret")
     @classmethod
     def secret_is_long_enough(cls, secret: SecretStr | None) -> SecretStr | None:
         if secret is not None and len(secret.get_secret_value().encode()) < MIN_SECRET_BYTES:

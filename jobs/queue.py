@@ -49,6 +49,14 @@ Write = Callable[[AsyncSession], Awaitable[None]]
 """What is to be recorded of a job's outcome, in the transaction that ends the job."""
 
 
+class Later(Exception):
+    """There is nothing to do for now: the job is to be claimed again after so many seconds, which is no failure."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
 @dataclass(frozen=True)
 class Claim:
     """One worker's hold on a job; `attempt` counts from 1, `failures` those of the attempts before."""

@@ -16,12 +16,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from jobs.faults import through_outages
 from jobs.queue import Claim, Write, is_held, nothing
+from jobs.replies import readable
 from jobs.transport import Answer, Mail, Outcome, Transport
 from store.database import Database
 from store.models import TestDelivery, TestDeliveryStatus
 from store.sql_types import AnyRow
 
-LONGEST_REPLY = 500
 GIVEN_UP = Answer(Outcome.REFUSED, "Given up after a fault of the gateway; nothing was handed over.")
 STOPPED = Answer(Outcome.UNCERTAIN, "The worker stopped while the mail was being handed over: it may have gone out.")
 
@@ -111,8 +111,3 @@ def ending(claim: Claim, status: TestDeliveryStatus, reply: ColumnElement[str]) 
         await session.execute(statement)
 
     return write
-
-
-def readable(reply: str) -> str:
-    """One line of at most 500 characters, without whatever does not print: a mail server may send anything."""
-    return " ".join("".join(each if each.isprintable() else " " for each in reply).split())[:LONGEST_REPLY]

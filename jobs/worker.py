@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from jobs.faults import FIRST_PAUSE, about, is_lost_database, log, report, through_outages
-from jobs.queue import Claim, Queue, Write
+from jobs.queue import Claim, Later, Queue, Write
 from store.database import Database
 from store.jobs import CHANNEL
 from store.models import JobKind
@@ -20,14 +20,19 @@ from store.signals import listening
 HAND_BACK_SECONDS = 1.5
 
 
-Chore = Callable[[], Awaitable[None]]
+@dataclass(frozen=True)
+class Chore:
+    """What is done beside the jobs, from time to time; `every`: so many seconds (None: as the pace has it)."""
+
+    do: Callable[[], Awaitable[None]]
+    every: float | None = None
 
 
 class Handler(Protocol):
     """Does the jobs of one kind."""
 
     async def __call__(self, claim: Claim) -> Write:
-        """Does a job and returns what to record of it.
+        """Does a job and returns what to record of it; raises `Later` when it is to be gone on with after a while.
 
         Cancelled when the claim is lost, and when the worker must end; the job is then claimed again later.
         """
@@ -56,6 +61,7 @@ class Duty:
     at_once: bool = False
     per_company: int | None = None
     slots: int | None = None
+    patient: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ class Worker:
         chores: Sequence[Chore] = (),
         pace: Pace | None = None,
     ) -> None:
-        """`chores`: what is tidied up from time to time, beside the jobs."""
+        """`chores`: what is done from time to time, beside the jobs."""
         self._database = database
         self._duties = duties
         self._concurrency = concurrency
@@ -119,7 +125,8 @@ class Worker:
     async def run(self) -> None:
         """Works until `stop`. If it is cancelled instead, the running jobs stay claimed until their leases are over."""
         log.info("worker.started", concurrency=self._concurrency)
-        helpers = [asyncio.create_task(self._listen()), asyncio.create_task(self._keep_tidy())]
+        helpers = [asyncio.create_task(self._listen())]
+        helpers += [asyncio.create_task(self._repeat(chore)) for chore in self._chores]
         try:
             while not self._stopping:
                 await self._take_jobs()
@@ -203,6 +210,9 @@ class Worker:
         try:
             async with asyncio.timeout_at(claimed_at + self._pace.lease) as limit:
                 ended = await self._attempt(claim, limit)
+        except Later as pause:
+            await self._wait(claim, pause.seconds)
+            return
         except Exception as error:  # noqa: BLE001 - reported; other jobs go on, and this one has another attempt
             if limit.expired():
                 log.warning("job.claim_lost", **about(claim))
@@ -214,7 +224,7 @@ class Worker:
 
     async def _attempt(self, claim: Claim, limit: asyncio.Timeout) -> bool:
         """Whether the job has come to its end; False if the claim was lost."""
-        if claim.attempt > self._pace.claims:
+        if self._begun_too_often(claim):
             raise BegunTooOften
         keeping = asyncio.create_task(self._keep(claim, limit))
         try:
@@ -227,6 +237,9 @@ class Worker:
         else:
             log.warning("job.claim_lost", **about(claim))
         return ended
+
+    def _begun_too_often(self, claim: Claim) -> bool:
+        return claim.attempt > self._pace.claims and not self._duties[claim.kind].patient
 
     async def _tidy_up_after(self, claim: Claim) -> None:
         self._over.add(claim.job_id)
@@ -250,10 +263,17 @@ class Worker:
                 continue
             limit.reschedule(asked_at + self._pace.lease if ours else asked_at)
 
+    async def _wait(self, claim: Claim, seconds: float) -> None:
+        """If this fails, the job goes on when its lease is over."""
+        try:
+            await self._queue.put_back(claim, seconds, failed=False)
+        except Exception as error:  # noqa: BLE001 - reported; see above
+            report(error, "putting back", claim)
+
     async def _try_later(self, claim: Claim, error: Exception) -> bool:
         """Whether there is no other attempt. If this fails as well, the job is tried again when its lease is over."""
         failed = not is_lost_database(error)
-        again = claim.failures + failed < self._pace.attempts and claim.attempt <= self._pace.claims
+        again = claim.failures + failed < self._pace.attempts and not self._begun_too_often(claim)
         try:
             if again:
                 await self._queue.put_back(claim, self._pace.retry * 2**claim.failures, failed=failed)
@@ -280,14 +300,13 @@ class Worker:
             await asyncio.sleep(pause)
             pause = min(2 * pause, self._pace.reconnect)
 
-    async def _keep_tidy(self) -> None:
+    async def _repeat(self, chore: Chore) -> None:
         while True:
-            for chore in self._chores:
-                try:
-                    await chore()
-                except Exception as error:  # noqa: BLE001 - reported; it is tried again the next time
-                    report(error, "sweeping")
-            await asyncio.sleep(self._pace.sweep)
+            try:
+                await chore.do()
+            except Exception as error:  # noqa: BLE001 - reported; it is tried again the next time
+                report(error, "a chore")
+            await asyncio.sleep(self._pace.sweep if chore.every is None else chore.every)
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from resolvers.audiences import company_catalogue, company_sender_domain
 from resolvers.campaigns import TASK_USERS
 from resolvers.changes.aside import aside
 from resolvers.changes.campaign_drafts import STORED_COLUMNS, CampaignDraft, stored_draft
-from resolvers.changes.campaign_life import STATE_COLUMNS, CampaignAction, CampaignState, refusals
+from resolvers.changes.campaign_life import STATE_COLUMNS, CampaignAction, CampaignState, place_of, refusals
 from resolvers.changes.campaign_rules import Occasion, broken_rules, domain_missing
 from resolvers.changes.campaign_steps import STEPS
 from resolvers.changes.company import facts_of_stored
@@ -47,7 +47,7 @@ async def campaign_actions(row: AnyRow, context: Context) -> list[ActionState]:
 
     def reasons(action: CampaignAction) -> Iterable[UserError]:
         if refused := refusals(action, state, context.viewer):
-            return (error.below("id") for error in refused)
+            return (error.below(place_of(action)) for error in refused)
         return (error.below("campaign") for error in broken(action))
 
     def broken(action: CampaignAction) -> Iterable[UserError]:

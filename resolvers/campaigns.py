@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ARRAY, Integer, Text, any_
+from sqlalchemy import ARRAY, Integer, Text, any_, exists
 
 from resolvers.contacts import RELATIONS_PATH
 from resolvers.edges import Filter, Link, Many, One, Paged
@@ -12,9 +12,20 @@ from resolvers.search import containing, like_pattern
 from resolvers.sources import Source
 from resolvers.templates import TEMPLATE
 from store import access
-from store.models import Campaign, CampaignStatus, CampaignTaskUser
+from store.models import Campaign, CampaignStatus, CampaignTaskUser, DeliveryStatus, Recipient
 
-CAMPAIGN = Source("Campaign", Campaign, access.campaigns)
+CAMPAIGN = Source(
+    "Campaign",
+    Campaign,
+    access.campaigns,
+    extra={
+        "has_unknown": exists().where(
+            Recipient.company_id == Campaign.company_id,
+            Recipient.campaign_id == Campaign.id,
+            Recipient.status == DeliveryStatus.UNKNOWN,
+        )
+    },
+)
 
 
 def current_statuses(statuses: object) -> tuple[str, ...]:

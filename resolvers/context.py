@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from random import random
 from uuid import UUID
@@ -23,7 +23,7 @@ class Sight:
     """All of a viewer that the answers beneath `Subscription` may depend on: for equal sights they are equal.
 
     Who sees everything is no person here: neither the rules of `store.access` nor what may be done with a campaign
-    look at the user then, nor at teams and groups; these are empty.
+    look at the user then, nor at teams and groups; these are empty. Only of what is personal is it `Viewer.own_sight`.
     """
 
     company_id: int
@@ -57,6 +57,11 @@ class Viewer:
             return Sight(scope.company_id, role, self.token_scopes)
         teams, groups = frozenset(scope.team_ids), frozenset(scope.group_ids)
         return Sight(scope.company_id, role, self.token_scopes, scope.user_id, teams, groups)
+
+    @property
+    def own_sight(self) -> Sight:
+        """The sight of what is the user's own: nobody else's is equal."""
+        return replace(self.sight, user_id=self.user_id)
 
 
 @dataclass(frozen=True)

@@ -109,8 +109,12 @@ def stored_file(row: AnyRow) -> StoredFile:
 
 def download_link(row: AnyRow, context: Context) -> DownloadLink | None:
     """A new link to the export's file; None unless the file can be had now. Raises FORBIDDEN without the scope."""
-    if TokenScope.EXPORT not in context.viewer.token_scopes:
-        raise ClientError(ErrorCode.FORBIDDEN, "This token may not download exports.")
+    require_download_scope(context)
     if not row.is_available_for_download:
         return None
     return context.services.mint_link(stored_file(row))
+
+
+def require_download_scope(context: Context) -> None:
+    if TokenScope.EXPORT not in context.viewer.token_scopes:
+        raise ClientError(ErrorCode.FORBIDDEN, "This token may not download exports.")

@@ -23,6 +23,7 @@ from resolvers.edges import Columns, One, Paged
 from resolvers.errors import ClientError, ErrorCode, not_found
 from resolvers.exports import EXPORT, EXPORTS
 from resolvers.global_ids import Key
+from resolvers.notifications import NOTIFICATIONS
 from resolvers.pages import Page, PageArguments
 from store.faults import is_outage
 from store.models import ExportStatus
@@ -42,7 +43,7 @@ CAMPAIGN_BY_ID = One("Subscription.campaignChanged", CAMPAIGN, key="id")
 
 @dataclass(frozen=True)
 class Board:
-    """A live page: of which list it is, and who tells of changes."""
+    """A live page: of which list of the root it is, and who tells of changes."""
 
     edge: Paged
     channel: Channel
@@ -50,6 +51,7 @@ class Board:
 
 EXPORT_BOARD = Board(EXPORTS, Channel.EXPORTS)
 CAMPAIGN_BOARD = Board(CAMPAIGNS, Channel.CAMPAIGNS)
+NOTIFICATION_BOARD = Board(NOTIFICATIONS, Channel.NOTIFICATIONS)
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ async def board(
     arguments = PageArguments(size, edge.order, edge.direction, filters=filters)
 
     async def read() -> list[AnyRow]:
-        page = await context.load.page(edge, wanted, arguments, context.viewer.company_id)
+        page = await context.load.page(edge, wanted, arguments, getattr(context.viewer, edge.key))
         assert isinstance(page, Page)
         return page.nodes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import strawberry
 from graphql import GraphQLError
@@ -11,14 +11,41 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 # Imported for what they register: the types that edges lead to by name.
-from schema import campaigns, contacts, exports, people, recipients, settings, templates, test_deliveries
+from schema import (
+    campaigns,
+    contacts,
+    deliveries,
+    exports,
+    notifications,
+    people,
+    recipients,
+    settings,
+    suppressions,
+    tasks,
+    templates,
+    test_deliveries,
+)
 from schema.mutation import Mutation
 from schema.query import Query
 from schema.registry import OBJECT_TYPES
 from schema.scalars import SCALARS
-from schema.subscription import Subscription
+from schema.selection import field_definition
+from schema.subscription import Subscription, is_personal
 
-TYPE_MODULES = (campaigns, contacts, exports, people, recipients, settings, templates, test_deliveries)
+TYPE_MODULES = (
+    campaigns,
+    contacts,
+    deliveries,
+    exports,
+    notifications,
+    people,
+    recipients,
+    settings,
+    suppressions,
+    tasks,
+    templates,
+    test_deliveries,
+)
 
 
 class Schema(strawberry.Schema):
@@ -26,6 +53,13 @@ class Schema(strawberry.Schema):
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         """Strawberry would log each error with its original text."""
+
+    def is_personal(self, fields: Iterable[str]) -> bool:
+        """Whether one of these fields of the subscription's root shows each user what is theirs alone."""
+        root = self._schema.subscription_type
+        assert root is not None
+        definitions = (field_definition(root, name) for name in fields)
+        return any(is_personal(definition) for definition in definitions if definition is not None)
 
 
 def build_schema(extensions: Sequence[Callable[[], SchemaExtension]] = ()) -> Schema:

@@ -10,14 +10,17 @@ from strawberry.scalars import JSON
 
 from resolvers import campaigns as campaign_edges
 from resolvers import contacts as contact_edges
+from resolvers import deliveries as sending_edges
 from resolvers import exports as export_edges
 from resolvers import recipients as recipient_edges
+from resolvers import tasks as task_edges
 from resolvers import test_deliveries as delivery_edges
 from resolvers.actions import ACTION_COLUMNS, campaign_actions
 from resolvers.audiences import campaign_audience
 from schema import inputs
 from schema.actions import CampaignActionState
 from schema.audiences import Audience
+from schema.exports import DownloadUrl
 from schema.fields import column, computed, connection, grouped, to_many, to_one
 from schema.nodes import Node, global_id
 from schema.registry import object_type, row_type
@@ -68,8 +71,20 @@ class Campaign(Node):
         campaign_audience,
         "Whom it would reach now; null without a filter, or with one whose fields are no longer there.",
     )
+    template_deleted: bool = column(
+        "template_deleted",
+        "Whether its template was deleted: it cannot be sent before an update gives it another, or none.",
+    )
+    letter_archive: DownloadUrl | None = computed(
+        ("id",),
+        sending_edges.letter_archive,
+        "A link to its newest letters as a ZIP archive, good for some minutes and made anew each time that it is asked "
+        "for; null unless they can be had now. Takes the scope `export`.",
+    )
     actions: list[CampaignActionState] = computed(
-        ACTION_COLUMNS, campaign_actions, "What you may do with it now, and if not, why."
+        ACTION_COLUMNS,
+        campaign_actions,
+        "What you may do with it now, and if not, why. How many it would reach is for `audience` to say.",
     )
     created_at: datetime = column("created_at", "When the campaign was made.")
     updated_at: datetime = column("updated_at", "When the campaign was last changed.")
@@ -82,6 +97,12 @@ class Campaign(Node):
         "The template it is set in; null when there is none, or none that you may see.",
         nullable=True,
     )
+    delivery = to_one(
+        sending_edges.CAMPAIGN_DELIVERY,
+        "How its sending goes, or went; null before it was settled whom it goes to.",
+        nullable=True,
+    )
+    statistics = to_one(sending_edges.CAMPAIGN_STATISTICS, "How many recipients it has, now, and how far each is.")
     recipients = connection(
         recipient_edges.CAMPAIGN_RECIPIENTS,
         "Whom it goes to, once it is being sent.",
@@ -99,6 +120,12 @@ class Campaign(Node):
         "What became of its messages.",
         inputs.DeliveryReportOrder,
         inputs.DeliveryFilter,
+    )
+    tasks = connection(
+        task_edges.CAMPAIGN_TASKS,
+        "The calls that it makes for users, once it is being sent; only of campaigns by telephone.",
+        inputs.CampaignTaskOrder,
+        inputs.CampaignTaskFilter,
     )
     test_deliveries = connection(
         delivery_edges.CAMPAIGN_TEST_DELIVERIES,

@@ -9,9 +9,11 @@ from strawberry.types.enum import StrawberryEnumDefinition
 
 from resolvers.changes.campaign_life import CampaignAction
 from resolvers.changes.user_errors import UserErrorCode
+from resolvers.deliveries import CampaignOutcome
 from resolvers.pages import Direction
 from store.audience import ExclusionReason
 from store.models import (
+    CampaignProblem,
     CampaignScope,
     CampaignStatus,
     CampaignType,
@@ -23,7 +25,9 @@ from store.models import (
     ExportStatus,
     FieldOwner,
     FieldType,
+    NotificationKind,
     Role,
+    SuppressionReason,
     TemplateType,
     TestDeliveryStatus,
     TokenScope,
@@ -78,6 +82,19 @@ class DeliveryReportOrderField(StrEnum):
 
 
 class ExportOrderField(StrEnum):
+    CREATED_AT = "CREATED_AT"
+
+
+class CampaignTaskOrderField(StrEnum):
+    START_AT = "START_AT"
+    END_AT = "END_AT"
+
+
+class NotificationOrderField(StrEnum):
+    CREATED_AT = "CREATED_AT"
+
+
+class SuppressionOrderField(StrEnum):
     CREATED_AT = "CREATED_AT"
 
 
@@ -167,6 +184,7 @@ describe(
     FAILED="Given up.",
     UNSUBSCRIBED="The recipient withdrew their consent by this message.",
     UNKNOWN="Handed over with no answer: perhaps sent, and never sent again by itself.",
+    CANCELED="Not sent, as the campaign was canceled before.",
 )
 describe(
     ContactStatus,
@@ -266,6 +284,28 @@ describe(RecipientOrderField, "What recipients and messages may be sorted by.", 
 describe(DeliveryReportOrderField, "What reports may be sorted by.", OCCURRED_AT="When it happened.")
 describe(ExportOrderField, "What exports may be sorted by.", CREATED_AT="When the export was asked for.")
 describe(
+    CampaignTaskOrderField,
+    "What the tasks of campaigns may be sorted by.",
+    START_AT="From when they are to be done.",
+    END_AT="By when they are to be done.",
+)
+describe(NotificationOrderField, "What notifications may be sorted by.", CREATED_AT="When you were told.")
+describe(SuppressionOrderField, "What suppressions may be sorted by.", CREATED_AT="Since when they are there.")
+describe(
+    NotificationKind,
+    "What a notification tells.",
+    LETTERS_READY="The letters of a campaign of yours are ready.",
+    CAMPAIGN_COMPLETED="A campaign of yours was sent.",
+    CAMPAIGN_FAILED="A campaign of yours reached nobody.",
+)
+describe(
+    SuppressionReason,
+    "Why nothing is mailed to an address any more.",
+    BOUNCED="A mail to it came back.",
+    REFUSED="The mail server refused it for good.",
+    COMPLAINED="Its owner complained of a mail.",
+)
+describe(
     UserErrorCode,
     "Why a change was not made.",
     REQUIRED="The value is required.",
@@ -286,6 +326,7 @@ describe(
     DOMAIN_MISSING="The company has neither a campaign domain nor a slug yet.",
     SENDER_NOT_OF_DOMAIN="The sender is not of the company's own domain.",
     TEMPLATE_TYPE_MISMATCH="The template is made for another type.",
+    TEMPLATE_DELETED="The campaign's template was deleted; give it another, or none.",
     NOT_AN_EMAIL="This takes a campaign by e-mail.",
     ALREADY_SENT="The campaign has been sent, or is being sent.",
     NOT_APPROVED="The campaign is not approved.",
@@ -293,6 +334,9 @@ describe(
     WRONG_STATUS="The campaign, or the export, is not in a state for this.",
     PAUSED="The campaign is paused already.",
     NOT_PAUSED="The campaign is not paused.",
+    EMPTY_AUDIENCE="The campaign would reach nobody.",
+    RECIPIENT_COUNT_CHANGED="The campaign would reach more, or fewer, than you expect.",
+    NOTHING_UNKNOWN="Of no message it is unknown whether it went out.",
     VERSION_CONFLICT="Somebody else changed it since you saw it.",
     IDEMPOTENCY_KEY_REUSED="The key was used for another request within 24 hours.",
     RATE_LIMITED="Too much of this was asked for lately; try again later.",
@@ -307,6 +351,7 @@ describe(
     UNKNOWN_MERGE_FIELD="A merge field names nothing that is known here.",
     MERGE_FIELD_MISPLACED="A merge field stands where its value could do harm, or where it cannot be filled in.",
     CONTENT_FIELD_MISSING="The template holds no {{content}}.",
+    INVALID_MJML="The text begins as MJML, and cannot be read as it; the message names the line.",
 )
 describe(
     CampaignAction,
@@ -322,6 +367,7 @@ describe(
     PAUSE="Stop it for a while.",
     RESUME="Let it go on.",
     SEND_TEST="Try it out by mail.",
+    RESEND_UNKNOWN="Send the messages again of which nobody knows whether they went out.",
 )
 describe(
     TestDeliveryStatus,
@@ -336,6 +382,30 @@ describe(
     CONSENT_WITHDRAWN="The contact said no to the campaign's channel.",
     CONSENT_MISSING="The contact was never asked; that counts as no.",
     NO_ADDRESS="There is no address to reach the contact by.",
+    SUPPRESSED="The company does not mail to the address any more: it bounced, was refused, or its owner complained.",
     DUPLICATE_ADDRESS="A contact with the same address is reached already.",
 )
 describe(TestDeliveryOrderField, "What test mails may be sorted by.", CREATED_AT="When it was asked for.")
+describe(
+    CampaignOutcome,
+    "Whom a campaign has reached: whose message was handed over and has not come back.",
+    ALL_REACHED="All recipients.",
+    PARTLY_REACHED="Some recipients; or of some it is UNKNOWN, and of none it is certain.",
+    NOBODY_REACHED="None, or there were none.",
+)
+describe(
+    CampaignProblem,
+    "Why a campaign reached nobody, or what its sending waits for.",
+    EMPTY_AUDIENCE="The filter selected nobody who may and can be reached.",
+    NOBODY_REACHED="Every message was given up; the reports say why.",
+    NOT_APPROVED="It was not approved any more when it was due.",
+    NO_FILTER="It has no filter, so it goes to nobody.",
+    BROKEN_FILTER="Its filter names something that is no longer there.",
+    NO_DOMAIN="The company has neither a campaign domain nor a slug.",
+    NO_CONTENT="It says nothing, or what it says cannot be made into a message.",
+    TEMPLATE_DELETED="Its template was deleted.",
+    MAIL_SERVER_UNAVAILABLE="The mail server does not answer; it is tried again.",
+    LETTERS_FAILED="The letters could not be made.",
+    DEADLINE_PASSED="What was put off could not be sent in time.",
+    INTERNAL_ERROR="Something broke here; it is in the log.",
+)

@@ -17,6 +17,7 @@ from store.models import (
     ExportStatus,
     FieldOwner,
     Role,
+    SuppressionReason,
     TemplateType,
     TestDeliveryStatus,
 )
@@ -83,6 +84,24 @@ class DeliveryReportOrder:
 @strawberry.input(description="The order of exports.")
 class ExportOrder:
     field: enums.ExportOrderField = strawberry.field(description=FIELD)
+    direction: Direction = strawberry.field(description=DIRECTION, default=Direction.ASC)
+
+
+@strawberry.input(description="The order of the tasks of campaigns.")
+class CampaignTaskOrder:
+    field: enums.CampaignTaskOrderField = strawberry.field(description=FIELD)
+    direction: Direction = strawberry.field(description=DIRECTION, default=Direction.ASC)
+
+
+@strawberry.input(description="The order of notifications.")
+class NotificationOrder:
+    field: enums.NotificationOrderField = strawberry.field(description=FIELD)
+    direction: Direction = strawberry.field(description=DIRECTION, default=Direction.ASC)
+
+
+@strawberry.input(description="The order of suppressions.")
+class SuppressionOrder:
+    field: enums.SuppressionOrderField = strawberry.field(description=FIELD)
     direction: Direction = strawberry.field(description=DIRECTION, default=Direction.ASC)
 
 
@@ -155,3 +174,23 @@ class ExportFilter:
     requested_by_id_in: list[strawberry.ID] | None = strawberry.field(
         description="Asked for by one of these users.", default=UNSET
     )
+
+
+@strawberry.input(description="Which tasks of campaigns to keep.")
+class CampaignTaskFilter:
+    done: bool | None = strawberry.field(description="Done, or not.", default=UNSET)
+    overdue: bool | None = strawberry.field(
+        description="Not done although their end has come, or not so.", default=UNSET
+    )
+    user_id_in: list[strawberry.ID] | None = strawberry.field(description="For one of these users.", default=UNSET)
+
+
+@strawberry.input(description="Which notifications to keep.")
+class NotificationFilter:
+    unread: bool | None = strawberry.field(description="Unread, or marked as read.", default=UNSET)
+
+
+@strawberry.input(description="Which suppressions to keep.")
+class SuppressionFilter:
+    reason_in: list[SuppressionReason] | None = strawberry.field(description="For one of these reasons.", default=UNSET)
+    search: str | None = strawberry.field(description=f"In the address: {SEARCH.lower()}", default=UNSET)

@@ -11,15 +11,19 @@ from resolvers.changes import campaigns, previews, settings, templates, test_mai
 from resolvers.changes.campaign_life import CampaignAction, scope_needed
 from resolvers.changes.campaign_rules import LONGEST_CONTENT, LONGEST_SUBJECT
 from resolvers.changes.outcomes import carried_out
+from resolvers.changes.recipient_counts import WIDEST_TOLERANCE, Expected
 from resolvers.changes.test_mails import MOST_ADDRESSES
 from schema import payloads
 from schema.campaign_inputs import CampaignInput, UpdateCampaignInput, campaign_given
 from schema.export_mutations import ExportMutations
 from schema.fields import ContextInfo
 from schema.mutation_fields import Key, looking, mutation, sending, writing
+from schema.notifications import NotificationMutations
 from schema.scalars import Moment
 from schema.settings import REMOVAL
 from schema.settings_inputs import CampaignSettingsInput, settings_given
+from schema.suppressions import SuppressionMutations
+from schema.tasks import TaskMutations
 from schema.template_inputs import TemplateInput, UpdateTemplateInput, template_given
 
 SUBJECT_LENGTH = f"at most {LONGEST_SUBJECT} characters"
@@ -39,6 +43,19 @@ Addresses = Annotated[list[str], strawberry.argument(description=f"Where it goes
 OwnAddresses = Annotated[
     list[str] | None,
     strawberry.argument(description=f"Where it goes; 1 to {MOST_ADDRESSES} addresses, your own if absent."),
+]
+RecipientCount = Annotated[
+    int | None,
+    strawberry.argument(
+        description="How many recipients you expect, as `audience` counted them: the campaign is not sent if it would "
+        "reach another number by now."
+    ),
+]
+Tolerance = Annotated[
+    int,
+    strawberry.argument(
+        description=f"By how many recipients the number may differ from the expected one, at most {WIDEST_TOLERANCE:,}."
+    ),
 ]
 SendAt = Annotated[Moment, strawberry.argument(description="When it is to be sent: a time to come.")]
 NewCampaign = Annotated[CampaignInput, strawberry.argument(description="The campaign.")]
@@ -108,6 +125,26 @@ def moving(action: CampaignAction) -> Callable[..., Awaitable[Any]]:
         )
 
     return move_campaign
+
+
+async def send_campaign(
+    info: ContextInfo,
+    id: CampaignId,
+    expected_version: Version = None,
+    expected_recipient_count: RecipientCount = None,
+    recipient_tolerance: Tolerance = 0,
+) -> Any:
+    expected = Expected(expected_recipient_count, recipient_tolerance)
+    return await sending(
+        info,
+        lambda: campaigns.move_campaign(
+            info.context, id, CampaignAction.SEND, expected_version=expected_version, expected=expected
+        ),
+    )
+
+
+async def resend_unknown(info: ContextInfo, campaign_id: CampaignId) -> Any:
+    return await sending(info, lambda: campaigns.resend_unknown(info.context, campaign_id))
 
 
 async def schedule_campaign(
@@ -202,7 +239,7 @@ async def update_campaign_settings(info: ContextInfo, input: SettingsChanges) ->
     description="Everything that can be changed. Each answers what it made and `userErrors`: what is wrong with what "
     "you gave, all of it at once. Nothing is changed unless `userErrors` is empty."
 )
-class Mutation(ExportMutations):
+class Mutation(ExportMutations, TaskMutations, NotificationMutations, SuppressionMutations):
     create_campaign: payloads.CreateCampaignPayload | None = mutation(
         create_campaign, "Makes a campaign of yours. It is PENDING when it is approved and has a time, else a DRAFT."
     )
@@ -226,8 +263,13 @@ class Mutation(ExportMutations):
         schedule_campaign, "Gives a campaign another time; it is PENDING if it is approved."
     )
     send_campaign: payloads.SendCampaignPayload | None = mutation(
-        moving(CampaignAction.SEND),
-        "Sends an approved campaign at once, whatever time it has; it must have one. Takes `send`.",
+        send_campaign,
+        "Sends an approved campaign at once, whatever time it has; it must have one, and reach somebody. Takes `send`.",
+    )
+    resend_unknown: payloads.ResendUnknownPayload | None = mutation(
+        resend_unknown,
+        "Sends those messages of a campaign again of which nobody knows whether they went out: who got the first may "
+        "get a second. It is SENDING then. Takes `send`.",
     )
     cancel_campaign: payloads.CancelCampaignPayload | None = mutation(
         moving(CampaignAction.CANCEL),

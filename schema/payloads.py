@@ -77,6 +77,10 @@ def link_of(root: strawberry.Parent[Outcome]) -> Any:
     return root.link
 
 
+def count_of(root: strawberry.Parent[Outcome]) -> int:
+    return root.count
+
+
 def deleted(typename: str) -> Callable[[Outcome], strawberry.ID | None]:
     def deleted_id(root: strawberry.Parent[Outcome]) -> strawberry.ID | None:
         return None if root.key is None else strawberry.ID(global_ids.encode(typename, root.key))
@@ -164,6 +168,13 @@ class PauseCampaignPayload(CampaignPayload):
 @strawberry.type(description="What came of resumeCampaign.")
 class ResumeCampaignPayload(CampaignPayload):
     pass
+
+
+@strawberry.type(description="What came of resendUnknown.")
+class ResendUnknownPayload(CampaignPayload):
+    queued: int = strawberry.field(
+        resolver=count_of, description="How many recipients are QUEUED again; 0 when nothing was changed."
+    )
 
 
 @strawberry.type(description="What came of deleteCampaign.")

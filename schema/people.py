@@ -10,6 +10,7 @@ from resolvers import campaigns as campaign_edges
 from resolvers import contacts as contact_edges
 from resolvers import exports as export_edges
 from resolvers import people as people_edges
+from resolvers import tasks as task_edges
 from resolvers import templates as template_edges
 from resolvers import test_deliveries as delivery_edges
 from schema import inputs
@@ -61,6 +62,13 @@ class User(Node):
         "The campaigns whose tasks are shared out to the user, among others.",
         inputs.CampaignOrder,
         inputs.CampaignFilter,
+    )
+    tasks = connection(
+        task_edges.USER_TASKS,
+        "The calls that campaigns make for the user: all for administrators, and for others than the user those of "
+        "campaigns that they see.",
+        inputs.CampaignTaskOrder,
+        inputs.CampaignTaskFilter,
     )
     templates = connection(
         template_edges.USER_TEMPLATES,

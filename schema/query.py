@@ -9,8 +9,10 @@ import strawberry
 from resolvers import campaigns as campaign_edges
 from resolvers import contacts as contact_edges
 from resolvers import exports as export_edges
+from resolvers import notifications as notification_edges
 from resolvers import people as people_edges
 from resolvers import settings as settings_edges
+from resolvers import suppressions as suppression_edges
 from resolvers import templates as template_edges
 from resolvers import test_deliveries as delivery_edges
 from resolvers.context import Viewer as SignedIn
@@ -131,6 +133,18 @@ class Query:
         "The test mails that you may see, the newest first: all for administrators, your own for others.",
         inputs.TestDeliveryOrder,
         inputs.TestDeliveryFilter,
+    )
+    notifications = connection(
+        notification_edges.NOTIFICATIONS,
+        "What you are told, the newest first; `totalCount` with the filter `unread` says how much of it is unread.",
+        inputs.NotificationOrder,
+        inputs.NotificationFilter,
+    )
+    suppressions = connection(
+        suppression_edges.SUPPRESSIONS,
+        "The addresses that nothing is mailed to any more, the latest first.",
+        inputs.SuppressionOrder,
+        inputs.SuppressionFilter,
     )
     relations_paths = connection(
         contact_edges.RELATIONS_PATHS, "The paths that tasks can be made on.", inputs.NameOrder

@@ -23,9 +23,19 @@ def object_type(source: Source, description: str) -> Callable[[Class], Class]:
     """Makes a class the object type of a source; fails at import when a field reads a column that is not there."""
 
     def decorate(cls: Class) -> Class:
+        made = part_type(source, description)(cls)
+        SOURCES[source.typename] = source
+        return made
+
+    return decorate
+
+
+def part_type(source: Source, description: str) -> Callable[[Class], Class]:
+    """The same for rows that have no global id: only an edge leads to them."""
+
+    def decorate(cls: Class) -> Class:
         made = row_type(source, description, name=source.typename)(cls)
         OBJECT_TYPES[source.typename] = made
-        SOURCES[source.typename] = source
         return made
 
     return decorate

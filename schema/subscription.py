@@ -6,20 +6,24 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Annotated, Any
 
 import strawberry
+from strawberry.types.field import StrawberryField
 
 from resolvers import campaigns as campaign_edges
 from resolvers import exports as export_edges
+from resolvers import notifications as notification_edges
 from resolvers import streams
 from resolvers.edges import Columns
 from resolvers.streams import MOST_ON_A_BOARD, USUAL_ON_A_BOARD
 from schema.campaigns import Campaign
 from schema.exports import Export
 from schema.fields import ContextInfo, column, computed, filters_given, grouped, named_object, raw_info
-from schema.inputs import CampaignFilter, ExportFilter
+from schema.inputs import CampaignFilter, ExportFilter, NotificationFilter
+from schema.notifications import Notification
 from schema.registry import row_type
 from schema.scalars import BigInt
 from schema.selection import selected_columns
 
+PERSONAL = "personal"
 FIRST = f"How many of the newest to show; 1 to {MOST_ON_A_BOARD}."
 ExportId = Annotated[strawberry.ID, strawberry.argument(description="The export's global id, or its databaseId.")]
 CampaignId = Annotated[strawberry.ID, strawberry.argument(description="The campaign's global id, or its databaseId.")]
@@ -35,6 +39,11 @@ Exports = Annotated[
 ]
 Campaigns = Annotated[
     CampaignFilter | None, strawberry.argument(description="Which campaigns to show: all that is given must hold.")
+]
+
+Notifications = Annotated[
+    NotificationFilter | None,
+    strawberry.argument(description="Which notifications to show: all that is given must hold."),
 ]
 
 
@@ -66,6 +75,11 @@ class CampaignBoard:
     campaigns: list[Campaign] = grouped("The campaigns, the newest first.")
 
 
+@row_type(notification_edges.NOTIFICATION, "The newest of your notifications as they are now.")
+class NotificationBoard:
+    notifications: list[Notification] = grouped("The notifications, the newest first.")
+
+
 # Streams answer rows (a board: a list of them), which the fields of the events read: hence Any.
 def export_progress(info: ContextInfo, id: ExportId, after_sequence: Seen = None) -> AsyncGenerator[Any, None]:
     return streams.export_progress(info.context, export_edges.EXPORT.parse(id), columns_of_event(info), after_sequence)
@@ -87,8 +101,17 @@ def campaigns_changed(
     return board(info, streams.CAMPAIGN_BOARD, filter, first)
 
 
+def notifications_changed(
+    info: ContextInfo, filter: Notifications = None, first: First = USUAL_ON_A_BOARD
+) -> AsyncGenerator[Any, None]:
+    return board(info, streams.NOTIFICATION_BOARD, filter, first)
+
+
 def board(
-    info: ContextInfo, watched: streams.Board, filter: ExportFilter | CampaignFilter | None, first: int | None
+    info: ContextInfo,
+    watched: streams.Board,
+    filter: ExportFilter | CampaignFilter | NotificationFilter | None,
+    first: int | None,
 ) -> AsyncGenerator[Any, None]:
     size = USUAL_ON_A_BOARD if first is None else first
     return streams.board(info.context, watched, columns_of_event(info), size, filters_given(watched.edge, filter))
@@ -100,9 +123,19 @@ def columns_of_event(info: ContextInfo) -> Columns:
     return selected_columns(raw, named_object(raw.return_type), raw.field_nodes)
 
 
-def subscription(resolver: Callable[..., AsyncGenerator[Any, None]], description: str) -> Any:
-    """A root field: Strawberry reads its arguments off the resolver. Any: what stands in the class is not called."""
-    return strawberry.subscription(resolver=resolver, description=description)
+def subscription(
+    resolver: Callable[..., AsyncGenerator[Any, None]], description: str, *, personal: bool = False
+) -> Any:
+    """A root field: Strawberry reads its arguments off the resolver. Any: what stands in the class is not called.
+
+    `personal`: it shows what is the user's own, which others do not see who otherwise see the same.
+    """
+    return strawberry.subscription(resolver=resolver, description=description, metadata={PERSONAL: personal})
+
+
+def is_personal(field: StrawberryField) -> bool:
+    """Whether a field of the root shows what is the user's own."""
+    return bool(field.metadata[PERSONAL])
 
 
 @strawberry.type(
@@ -122,4 +155,9 @@ class Subscription:
     )
     campaigns_changed: CampaignBoard = subscription(
         campaigns_changed, "The newest campaigns, for as long as you like; at most 4 events a second."
+    )
+    notifications_changed: NotificationBoard = subscription(
+        notifications_changed,
+        "The newest of your notifications, for as long as you like; at most 4 events a second.",
+        personal=True,
     )

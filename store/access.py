@@ -14,11 +14,13 @@ from sqlalchemy.orm import InstrumentedAttribute
 from store.models import (
     Campaign,
     CampaignScope,
+    CampaignTask,
     Company,
     DeliveryReport,
     Export,
     ExportKind,
     File,
+    Notification,
     Recipient,
     Template,
     TestDelivery,
@@ -88,6 +90,14 @@ def delivery_reports() -> ColumnElement[bool]:
     return of_company(DeliveryReport.company_id) & or_(SEES_EVERYTHING, campaign)
 
 
+def tasks() -> ColumnElement[bool]:
+    """A task is as visible as its campaign, and is seen by the user who is to do it."""
+    campaign = exists().where(
+        Campaign.company_id == CampaignTask.company_id, Campaign.id == CampaignTask.campaign_id, campaigns()
+    )
+    return of_company(CampaignTask.company_id) & or_(SEES_EVERYTHING, CampaignTask.user_id == USER_ID, campaign)
+
+
 def exports() -> ColumnElement[bool]:
     """The company's exports, but for those that could tell of a campaign that the viewer may not see.
 
@@ -103,6 +113,11 @@ def exports() -> ColumnElement[bool]:
 def test_deliveries() -> ColumnElement[bool]:
     """A test mail is its sender's; administrators see all."""
     return of_company(TestDelivery.company_id) & or_(SEES_EVERYTHING, TestDelivery.user_id == USER_ID)
+
+
+def notifications() -> ColumnElement[bool]:
+    """A notification is for one user, and nobody else sees it: no administrator either."""
+    return of_company(Notification.company_id) & (Notification.user_id == USER_ID)
 
 
 def files() -> ColumnElement[bool]:

@@ -10,23 +10,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Integer, Text, and_, case, func, literal, literal_column, null, select, union_all
+from sqlalchemy import (
+    Integer,
+    Text,
+    and_,
+    case,
+    exists,
+    func,
+    literal,
+    literal_column,
+    null,
+    select,
+    union_all,
+)
 
 from store.filters import Filter, condition
-from store.models import CampaignType, Contact
+from store.models import CampaignType, Contact, Suppression
 from store.sql_types import AnyColumn, AnyExpression, AnySelect
+from store.suppression import trimmed
 
 
 class ExclusionReason(StrEnum):
     """Why a selected contact is not reached; of several reasons the first in this order counts.
 
-    CONSENT_MISSING: never asked counts as no. DUPLICATE_ADDRESS: an included contact that was created earlier
-    (of those created at once, the one with the smaller id) has the same address.
+    CONSENT_MISSING: never asked counts as no. SUPPRESSED: the company does not mail to the address any more.
+    DUPLICATE_ADDRESS: an included contact that was created earlier (of those created at once, the one with the smaller
+    id) has the same address.
     """
 
     CONSENT_WITHDRAWN = "CONSENT_WITHDRAWN"
     CONSENT_MISSING = "CONSENT_MISSING"
     NO_ADDRESS = "NO_ADDRESS"
+    SUPPRESSED = "SUPPRESSED"
     DUPLICATE_ADDRESS = "DUPLICATE_ADDRESS"
 
 
@@ -42,19 +57,25 @@ class Audience:
 class Channel:
     """How contacts are reached: whether they agreed (null: never asked), and their address (null: none), such that
     equal addresses reach the same.
+
+    `written`: the address as it is used, where it is one line (null otherwise). `suppressible`: whether addresses can
+    be suppressed.
     """
 
     consent: AnyExpression
     address: AnyColumn
+    written: AnyColumn
+    suppressible: bool = False
 
 
 NOTHING = literal_column("''", Text())
+NO_LINE = literal_column("NULL", Text())
 
 
 def email_address() -> AnyColumn:
-    """The e-mail address in small letters, if it has an @ between characters."""
+    """The e-mail address in small letters, without spaces around it, if it has an @ between characters."""
     email = Contact.folded_email
-    return case((email.like(literal_column("'%_@_%'", Text())), email))
+    return case((email.like(literal_column("'%_@_%'", Text())), trimmed(email)))
 
 
 def postal_address() -> AnyColumn:
@@ -85,16 +106,22 @@ def dialled(number: AnyExpression) -> AnyColumn:
 
 
 CHANNELS = {
-    CampaignType.EMAIL: Channel(Contact.email_consent_given, email_address()),
-    CampaignType.LETTER: Channel(Contact.letter_consent_given, postal_address()),
-    CampaignType.TELEPHONE: Channel(Contact.call_consent_given, telephone_number()),
+    CampaignType.EMAIL: Channel(
+        Contact.email_consent_given, email_address(), trimmed(Contact.email), suppressible=True
+    ),
+    CampaignType.LETTER: Channel(Contact.letter_consent_given, postal_address(), NO_LINE),
+    CampaignType.TELEPHONE: Channel(Contact.call_consent_given, telephone_number(), telephone_number()),
 }
 
 
 def included_contacts(company_id: int, audience: Audience) -> AnySelect:
-    """The contacts that are reached: `contact_id` (UUID) and `created_at`, in no order, to build upon."""
+    """The contacts that are reached: `contact_id` (UUID), `created_at` and `address`, in no order, to build upon.
+
+    `address`: the e-mail address without spaces around it, the number that is dialled, or null for letters.
+    """
     verdicts = classified(company_id, audience).subquery()
-    return select(verdicts.c.contact_id, verdicts.c.created_at).where(verdicts.c.reason.is_(None))
+    columns = verdicts.c.contact_id, verdicts.c.created_at, verdicts.c.address
+    return select(*columns).where(verdicts.c.reason.is_(None))
 
 
 def audience_counts(company_id: int, audiences: Sequence[Audience]) -> AnySelect:
@@ -130,27 +157,45 @@ def audience_samples(company_id: int, audiences: Sequence[Audience], size: int) 
 
 
 def classified(company_id: int, audience: Audience) -> AnySelect:
-    """Every selected contact: `contact_id`, `created_at`, and the `reason` why it is not reached (null: it is)."""
+    """Every selected contact: `contact_id`, `created_at`, `address` (as it is used), and the `reason` why it is not
+    reached (null: it is).
+    """
     channel = CHANNELS[audience.type]
     consent = channel.consent
-    # Only those that may and can be reached compete for an address.
-    reachable = case((consent, channel.address))
-    selected = (
-        select(Contact.id, Contact.created_at, consent.label("consent"), reachable.label("address"))
-        .where(Contact.company_id == company_id, condition(audience.filter))
-        .subquery()
+    columns: tuple[AnyExpression, ...] = (
+        Contact.id,
+        Contact.created_at,
+        consent.label("consent"),
+        # Only those that may and can be reached compete for an address.
+        case((consent, channel.address)).label("address"),
+        channel.written.label("written"),
     )
+    selected = select(*columns).where(Contact.company_id == company_id, condition(audience.filter)).subquery()
     of_address = func.row_number().over(
         partition_by=selected.c.address, order_by=(selected.c.created_at, selected.c.id)
     )
-    reason = case(
+    reasons = [
         (selected.c.consent.is_(None), constant(ExclusionReason.CONSENT_MISSING)),
         (~selected.c.consent, constant(ExclusionReason.CONSENT_WITHDRAWN)),
         (selected.c.address.is_(None), constant(ExclusionReason.NO_ADDRESS)),
         (of_address > literal_column("1"), constant(ExclusionReason.DUPLICATE_ADDRESS)),
-        else_=null(),
+    ]
+    if channel.suppressible:
+        # All who have the address are suppressed with it: it makes no difference that they competed for it.
+        reasons.insert(-1, (suppressed(company_id, selected.c.address), constant(ExclusionReason.SUPPRESSED)))
+    return select(
+        selected.c.id.label("contact_id"),
+        selected.c.created_at,
+        selected.c.written.label("address"),
+        case(*reasons, else_=null()).label("reason"),
     )
-    return select(selected.c.id.label("contact_id"), selected.c.created_at, reason.label("reason"))
+
+
+def suppressed(company_id: int, address: AnyColumn) -> AnyColumn:
+    """Not joined: as it is, PostgreSQL looks at it for addresses only, in a table of hashes or in the index."""
+    return exists(
+        select(literal_column("1")).where(Suppression.company_id == company_id, Suppression.address == address)
+    )
 
 
 def constant(reason: ExclusionReason) -> AnyColumn:

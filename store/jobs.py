@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, or_, select
+from sqlalchemy import delete, func, or_, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from store.models import Job, JobKind
@@ -15,6 +16,18 @@ CHANNEL = "jobs"
 async def enqueue(session: AsyncSession, company_id: int, kind: JobKind, subject_id: UUID) -> None:
     """Leaves a job about a row of the company; workers hear of it when, and only if, the transaction commits."""
     await session.execute(insert(Job).values(company_id=company_id, kind=kind, subject_id=subject_id))
+    await wake_workers(session)
+
+
+async def hasten(session: AsyncSession, company_id: int, kind: JobKind, subject_id: UUID) -> None:
+    """Has the job about a row be done at once, or leaves one; a job that a worker has is left as it is."""
+    job = insert(Job).values(company_id=company_id, kind=kind, subject_id=subject_id)
+    due = job.on_conflict_do_update(
+        index_elements=[Job.company_id, Job.subject_id, Job.kind],
+        set_={"due_at": func.now()},
+        where=or_(Job.claimed_until.is_(None), Job.claimed_until <= func.now()),
+    )
+    await session.execute(due)
     await wake_workers(session)
 
 

@@ -38,6 +38,7 @@ class Channel(StrEnum):
 
     EXPORTS = "exports"
     CAMPAIGNS = "campaigns"
+    NOTIFICATIONS = "notifications"
 
 
 # A company, and a row of it; without a row, all of them.

@@ -53,10 +53,13 @@ ID_TYPES = {
     "contactIds": "Contact",
     "listIds": "ContactList",
     "campaignId": "Campaign",
+    "ids": "Notification",
 }
-BY_UUID = ("Campaign", "Contact", "Export", "RelationsPath")
+# The types whose ids mutations take as `id`, by what stands in the mutations' names; all others take a campaign's.
+NAMED_TYPES = {"Template": "Template", "Export": "Export", "Task": "CampaignTask", "Suppression": "Suppression"}
+BY_UUID = ("Campaign", "CampaignTask", "Contact", "Export", "Notification", "RelationsPath")
 # Of what may be so many, one more is too many.
-LONGEST_LISTS = {"contactIds": 10_000}
+LONGEST_LISTS = {"contactIds": 10_000, "ids": 100}
 WRONG_TYPES: Mapping[str, object] = {
     "a text": "x",
     "a whole number": 7,
@@ -96,7 +99,7 @@ class Place:
     def id_type(self) -> str:
         """The type whose ids belong here."""
         name = next(step for step in reversed(self.path) if isinstance(step, str))
-        of_mutation = (typename for typename in ("Template", "Export") if typename in self.mutation)
+        of_mutation = (typename for name, typename in NAMED_TYPES.items() if name in self.mutation)
         return ID_TYPES.get(name) or next(of_mutation, "Campaign")
 
     def filled(self, calls: Calls, value: object) -> dict[str, Any]:

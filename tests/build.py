@@ -16,8 +16,10 @@ from store.models import (
     Account,
     Base,
     Campaign,
+    CampaignDelivery,
     CampaignMessage,
     CampaignSettings,
+    CampaignTask,
     CampaignTaskUser,
     Company,
     Contact,
@@ -30,9 +32,11 @@ from store.models import (
     Group,
     IdempotencyKey,
     Job,
+    Notification,
     Preview,
     Recipient,
     RelationsPath,
+    Suppression,
     Team,
     TeamMember,
     Template,
@@ -259,6 +263,45 @@ async def delivery(build: Builder, company: TestCompany) -> None:
         campaign_id=rows["sent"],
         reply="250 OK",
         occurred_at=NOW,
+    )
+    rows["delivery"] = await build.add(
+        CampaignDelivery,
+        **own,
+        campaign_id=rows["sent"],
+        started_at=NOW,
+        ended_at=NOW,
+        recipients=1,
+        excluded={"CONSENT_MISSING": 1},
+        sender="news@example.com",
+    )
+    rows["task"] = await build.add(
+        CampaignTask,
+        **own,
+        campaign_id=rows["sent"],
+        recipient_id=rows["recipient"],
+        contact_id=rows["contact"],
+        user_id=company.member,
+        start_at=NOW + timedelta(1),
+        end_at=NOW + timedelta(2),
+        done_at=NOW + timedelta(1),
+        done_by_id=company.manager,
+        created_at=NOW,
+    )
+    rows["suppression"] = await build.add(
+        Suppression,
+        **own,
+        address="gone@example.com",
+        reason="BOUNCED",
+        campaign_id=rows["sent"],
+        created_at=NOW,
+    )
+    rows["notification"] = await build.add(
+        Notification,
+        **own,
+        user_id=company.admin,
+        kind="CAMPAIGN_COMPLETED",
+        campaign_id=rows["sent"],
+        created_at=NOW,
     )
     rows["hidden_recipient"] = await build.add(
         Recipient, **own, campaign_id=rows["personal"], contact_id=rows["contact"]

@@ -50,6 +50,16 @@ mutation ($id: ID!, $sendAt: Moment!, $version: Int) {{
   scheduleCampaign(id: $id, sendAt: $sendAt, expectedVersion: $version) {{ campaign {{ {CAMPAIGN} }} {ERRORS} }}
 }}
 """
+SEND = f"""
+mutation ($id: ID!, $version: Int, $expected: Int, $tolerance: Int! = 0) {{
+  sendCampaign(
+    id: $id, expectedVersion: $version, expectedRecipientCount: $expected, recipientTolerance: $tolerance
+  ) {{ campaign {{ {CAMPAIGN} }} {ERRORS} }}
+}}
+"""
+RESEND = f"""
+mutation ($id: ID!) {{ resendUnknown(campaignId: $id) {{ queued campaign {{ {CAMPAIGN} }} {ERRORS} }} }}
+"""
 TEST_EMAIL = f"""
 mutation ($input: CampaignInput!, $emails: [String!], $contactId: ID, $key: String) {{
   sendTestEmail(input: $input, emails: $emails, contactId: $contactId, idempotencyKey: $key) {{

@@ -18,11 +18,12 @@ from jobs.exports.attempt import ExportLimits, Means
 from jobs.exports.exporter import Exporter
 from jobs.exports.spool import Spool
 from jobs.exports.sweep import sweep_files, sweep_spool, take_up
+from jobs.letters.writer import writing_letters
 from jobs.worker import Duty, Pace, Worker, running
 from store.database import Database
 from store.files import Files, LocalFiles
 from store.jobs import enqueue
-from store.models import Export, JobKind
+from store.models import Export, ExportKind, JobKind
 from store.models.base import JsonValue
 from tests.build import TestCompany
 from tests.post import until
@@ -159,7 +160,8 @@ def exporter_of(
     database: Database, folder: Path, *, files: Files | None = None, limits: ExportLimits = LIMITS, chunk: int = CHUNK
 ) -> Exporter:
     found = LocalFiles(folder / "files") if files is None else files
-    return Exporter(Means(database, found, limits, time.monotonic, chunk), Spool(folder / "spool"))
+    means = Means(database, found, limits, time.monotonic, chunk, {ExportKind.LETTERS: writing_letters(processes=2)})
+    return Exporter(means, Spool(folder / "spool"))
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from store.models import (
     Campaign,
     CampaignMessage,
     CampaignSettings,
+    CampaignTask,
     CampaignTaskUser,
     Company,
     Contact,
@@ -38,7 +39,7 @@ VIEWERS = {
     "new": ("MANAGER", None),
 }
 # The types of which not everyone in the company sees all rows.
-LIMITED = ("Campaign", "Template", "Recipient", "CampaignMessage", "DeliveryReport", "Export", "File")
+LIMITED = ("Campaign", "Template", "Recipient", "CampaignMessage", "CampaignTask", "DeliveryReport", "Export", "File")
 EVERYONE = "admin manager member new"
 
 
@@ -190,6 +191,9 @@ async def add_delivery(build: Builder, house: House, case: Case) -> None:
     recipient_id = await house.add(build, Recipient, case.name, campaign_id=campaign_id, contact_id=contact_id)
     await house.add(build, CampaignMessage, case.name, id=recipient_id)
     await house.add(build, DeliveryReport, case.name, campaign_id=campaign_id, recipient_id=recipient_id)
+    # The author's, who sees the campaign.
+    own = {"campaign_id": campaign_id, "recipient_id": recipient_id, "user_id": author}
+    await house.add(build, CampaignTask, case.name, **own, start_at=NOW, end_at=NOW + timedelta(1))
 
 
 async def add_exports(build: Builder, house: House, case: Case) -> None:

@@ -15,7 +15,7 @@ from jobs.housekeeping import sweep
 from jobs.queue import Claim, Write, nothing
 from jobs.test_mails import MailTester
 from jobs.transport import Transport
-from jobs.worker import Duty, Handler, Pace, Worker, running
+from jobs.worker import Chore, Duty, Handler, Pace, Worker, running
 from store.database import Database
 from store.jobs import enqueue
 from store.models import JobKind, Preview, TestDelivery
@@ -165,7 +165,7 @@ async def at_work(
     else:
         handler = doing if callable(doing) else MailTester(database, doing, pauses=(0.01, 0.01))
         duties = {JobKind.TEST_MAIL: Duty(handler)}
-    worker = Worker(database, duties, concurrency=concurrency, chores=[partial(sweep, database)], pace=pace)
+    worker = Worker(database, duties, concurrency=concurrency, chores=[Chore(partial(sweep, database))], pace=pace)
     try:
         async with running(worker):
             yield worker

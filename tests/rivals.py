@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from resolvers import global_ids
 from schema.registry import SOURCES
 from store.database import owner_transaction
-from store.models import Base, Company, Export, Template, User
+from store.models import Base, CampaignDelivery, Company, Export, File, Template, User
 from store.sql_types import AnyRow
 from tests.build import Builder, TestCompany
 
@@ -77,6 +77,9 @@ async def crowd_in(url: str, acme: TestCompany, globex: TestCompany) -> Crowd:
         margins = dict.fromkeys(("margin_top", "margin_right", "margin_bottom", "margin_left"), 20.0)
         build = Builder(connection)
         await build.add(Template, company_id=acme.id, user_id=acme.admin, type="LETTER", title="Letter", **margins)
+        file_id = await build.add(File, company_id=acme.id, name="letters.zip")
+        archive = {"kind": "LETTERS", "format": "ZIP", "status": "COMPLETED", "campaign_id": acme.rows["sent"]}
+        await build.add(Export, company_id=acme.id, requested_by_id=acme.admin, file_id=file_id, **archive)
         # An expired export has no other text that could be marked.
         await connection.execute(update(Export).values(parameters={"search": "Ada"}))
         # Of acme's alone: marked, the names in it would not be found.
@@ -84,6 +87,11 @@ async def crowd_in(url: str, acme: TestCompany, globex: TestCompany) -> Crowd:
         await connection.execute(update(Export).where(Export.company_id == acme.id).values(columns=columns))
         await mark(connection, globex.id)
         await add_twin(build, connection, acme.id)
+        # Of acme's alone as well: marked, it would be no code.
+        problem = {"problem_code": "NOBODY_REACHED", "problem_message": "Nobody could be reached."}
+        await connection.execute(
+            update(CampaignDelivery).where(CampaignDelivery.company_id == acme.id).values(**problem)
+        )
         own, foreign = await keys_of(connection, acme.id), await keys_of(connection, globex.id)
     return Crowd(acme, globex, own, foreign)
 

@@ -16,25 +16,26 @@ from sqlalchemy import Table, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store.audience import Audience, ExclusionReason, audience_counts, audience_samples, included_contacts
-from store.models import CampaignType, Contact
+from store.models import CampaignType, Contact, Suppression
 from tests import filter_oracle as oracle
-from tests.filter_world import ACME, PEOPLE, checked
+from tests.filter_world import ACME, GLOBEX, PEOPLE, checked
 
 pytestmark = pytest.mark.anyio
 pytest_plugins = ["tests.filter_databases"]
 
 EMAIL, LETTER, TELEPHONE = CampaignType
-WITHDRAWN, MISSING, NO_ADDRESS, DUPLICATE = ExclusionReason
+WITHDRAWN, MISSING, NO_ADDRESS, SUPPRESSED, DUPLICATE = ExclusionReason
 HERE = [{"field": "contact.fixed_fields.salutation", "operator": "eq", "value": "here"}]
 CONSENT = {EMAIL: "email_consent_given", LETTER: "letter_consent_given", TELEPHONE: "call_consent_given"}
 AUDIENCES = st.lists(st.tuples(st.sampled_from(CampaignType), oracle.FILTERS), min_size=4, max_size=6)
 
+ROWS = {person.row["id"]: person.row for person in PEOPLE}
 Counts = list[dict[ExclusionReason | None, int]]
 
 
 def email(row: oracle.Row) -> str | None:
     written = (row["email"] or "").lower()
-    return written if "@" in written[1:-1] else None
+    return written.strip(" \t\r\n") if "@" in written[1:-1] else None
 
 
 def letter(row: oracle.Row) -> str | None:
@@ -50,6 +51,13 @@ def telephone(row: oracle.Row) -> str | None:
 
 
 ADDRESSES: dict[CampaignType, Callable[[oracle.Row], str | None]] = {EMAIL: email, LETTER: letter, TELEPHONE: telephone}
+# By which they are reached; letters have several lines, which are read when they are written.
+WRITTEN: dict[CampaignType, Callable[[oracle.Row], str | None]] = {
+    EMAIL: lambda row: str(row["email"]).strip(" \t\r\n"),
+    LETTER: lambda row: None,
+    TELEPHONE: telephone,
+}
+GONE = sorted({address for person in PEOPLE if (address := email(person.row))})[::3]
 
 
 def verdicts(type: CampaignType, asked: oracle.Json) -> dict[UUID, ExclusionReason | None]:
@@ -63,6 +71,8 @@ def verdicts(type: CampaignType, asked: oracle.Json) -> dict[UUID, ExclusionReas
             found[row["id"]] = MISSING if row[CONSENT[type]] is None else WITHDRAWN
         elif address is None:
             found[row["id"]] = NO_ADDRESS
+        elif type is EMAIL and address in GONE:
+            found[row["id"]] = SUPPRESSED
         else:
             found[row["id"]] = DUPLICATE if address in taken else None
             taken.add(address)
@@ -96,13 +106,24 @@ async def test_audiences_are_what_the_rules_say(
     another company's rows are seen.
     """
     connection = acme if connection_of == "acme" else unbound
+    savepoint = await connection.begin_nested()
+    await suppress(connection, ACME, *GONE)
+    if connection is unbound:
+        await suppress(connection, GLOBEX, *(email(person.row) or "" for person in PEOPLE))
     audiences = [Audience(type, checked(filter)) for type, filter in asked]
     expected = [verdicts(type, filter) for type, filter in asked]
     reached = [[id for id, reason in found.items() if reason is None] for found in expected]
     assert await counted(connection, audiences) == [Counter(found.values()) for found in expected]
     assert await sampled(connection, audiences, 3) == [ids[:3] for ids in reached]
-    included = (await connection.execute(included_contacts(ACME, audiences[0]))).all()
-    assert {row.contact_id for row in included} == set(reached[0])
+    for audience, ids in list(zip(audiences, reached, strict=True))[:2]:
+        included = (await connection.execute(included_contacts(ACME, audience))).all()
+        assert {row.contact_id: row.address for row in included} == {id: WRITTEN[audience.type](ROWS[id]) for id in ids}
+    await savepoint.rollback()
+
+
+async def suppress(connection: AsyncConnection, company_id: int, *addresses: str) -> None:
+    rows = [{"company_id": company_id, "address": each, "reason": "BOUNCED"} for each in sorted(set(addresses))]
+    await connection.execute(insert(cast("Table", Suppression.__table__)), rows)
 
 
 async def outcome(
@@ -173,6 +194,7 @@ async def test_contact_is_reached_or_not(
     ("type", "first", "second", "same"),
     [
         (EMAIL, {"email": "Ada@Example.com"}, {"email": "aDA@example.COM"}, True),
+        (EMAIL, {"email": "ada@example.com"}, {"email": " ada@example.com\r\n"}, True),
         (EMAIL, {"email": "ada@example.com"}, {"email": "ada@example.org"}, False),
         (LETTER, LINES, {line: text.upper() for line, text in LINES.items()}, True),
         (LETTER, {**LINES, "country": None}, {**LINES, "country": ""}, True),
@@ -190,6 +212,59 @@ async def test_address_is_reached_once(
     """Of contacts with the same address the earlier is reached, however the address is written."""
     later = {**second, "created_at": oracle.TIMES[1]}
     assert await outcome(acme, type, [first, later]) == [None, DUPLICATE if same else None]
+
+
+@pytest.mark.parametrize(
+    ("type", "row", "address"),
+    [
+        (EMAIL, {"email": " Ada@Example.COM\r\n"}, "Ada@Example.COM"),
+        (LETTER, LINES, None),
+        (TELEPHONE, {"mobile_phone_number": "none", "landline_phone_number": "+45 (20) 10-"}, "+452010"),
+    ],
+)
+async def test_address_is_as_it_is_used(
+    type: CampaignType, row: oracle.Row, address: str | None, acme: AsyncConnection
+) -> None:
+    """An e-mail address keeps its letters, a number loses all that is not dialled, a letter's lines are read later."""
+    savepoint = await acme.begin_nested()
+    values = {"company_id": ACME, "id": UUID(int=5000), "salutation": "here", CONSENT[type]: True, **row}
+    await acme.execute(insert(cast("Table", Contact.__table__)).values(values))
+    included = (await acme.execute(included_contacts(ACME, Audience(type, checked(HERE))))).all()
+    assert [(each.contact_id, each.address) for each in included] == [(UUID(int=5000), address)]
+    await savepoint.rollback()
+
+
+GONE_ADDRESS = "gone@example.com"
+
+
+@pytest.mark.parametrize(
+    ("type", "row", "reason"),
+    [
+        (EMAIL, {"email": GONE_ADDRESS}, SUPPRESSED),
+        (EMAIL, {"email": " Gone@EXAMPLE.com\t"}, SUPPRESSED),
+        (EMAIL, {"email": GONE_ADDRESS, "email_consent_given": False}, WITHDRAWN),
+        (EMAIL, {"email": GONE_ADDRESS, "email_consent_given": None}, MISSING),
+        (EMAIL, {"email": "begone@example.com"}, None),
+        (EMAIL, {"email": ""}, NO_ADDRESS),
+        (LETTER, {**LINES, "email": GONE_ADDRESS}, None),
+        (TELEPHONE, {"mobile_phone_number": "2010", "email": GONE_ADDRESS}, None),
+        (TELEPHONE, {"mobile_phone_number": "none", "email": GONE_ADDRESS}, NO_ADDRESS),
+    ],
+)
+async def test_suppressed_address_is_not_mailed_to(
+    type: CampaignType, row: oracle.Row, reason: ExclusionReason | None, acme: AsyncConnection
+) -> None:
+    """However it is written; consent is looked at first; other channels do not know of it, and all who have it are
+    left out for that reason, not as duplicates.
+    """
+    savepoint = await acme.begin_nested()
+    await suppress(acme, ACME, GONE_ADDRESS, "2010")
+    assert await outcome(acme, type, [row]) == [reason]
+    if reason is SUPPRESSED:
+        other = {"email": "ada@example.com"}
+        assert await outcome(acme, type, [row, other, row, other]) == [SUPPRESSED, None, SUPPRESSED, DUPLICATE]
+    await savepoint.rollback()
+    assert await outcome(acme, type, [row]) == [None if reason is SUPPRESSED else reason]
 
 
 async def test_who_is_not_reached_takes_no_address(acme: AsyncConnection) -> None:

@@ -118,6 +118,7 @@ async def test_choices(bench: Bench) -> None:
         "ContactSelection",
         "ContactsScope",
         "DeliveryReportsScope",
+        "NotificationsScope",
         "PreviewedCampaign",
     }
     assert await bench.all_complaints(cases) == {}

@@ -19,6 +19,7 @@ PLACES = {
     "Account": "{ contacts { nodes { account { %s } } } }",
     "Campaign": "{ campaigns { nodes { %s } } }",
     "CampaignMessage": "{ campaigns { nodes { messages { nodes { %s } } } } }",
+    "CampaignTask": "{ campaigns { nodes { tasks { nodes { %s } } } } }",
     "CampaignSettings": "{ campaignSettings { %s } }",
     "ConsentSettings": "{ campaignSettings { consent { %s } } }",
     "Contact": "{ contacts { nodes { %s } } }",
@@ -27,9 +28,11 @@ PLACES = {
     "Export": "{ exports { nodes { %s } } }",
     "File": "{ exports { nodes { file { %s } } } }",
     "Group": "{ groups { nodes { %s } } }",
+    "Notification": "{ notifications { nodes { %s } } }",
     "Query": "{ %s }",
     "Recipient": "{ campaigns { nodes { recipients { nodes { %s } } } } }",
     "RelationsPath": "{ relationsPaths { nodes { %s } } }",
+    "Suppression": "{ suppressions { nodes { %s } } }",
     "Task": "{ campaigns { nodes { task { %s } } } }",
     "TestDelivery": "{ testDeliveries { nodes { %s } } }",
     "Team": "{ teams { nodes { %s } } }",
@@ -47,11 +50,15 @@ STATEMENTS = {
     "Campaign.actions": 3,
     # The fields of the company, the counts.
     "Campaign.audience": 2,
+    "Campaign.delivery": 1,
     "Campaign.deliveryReports": 1,
     "Campaign.exports": 1,
     "Campaign.group": 1,
+    "Campaign.letterArchive": 1,
     "Campaign.messages": 1,
     "Campaign.recipients": 1,
+    "Campaign.statistics": 1,
+    "Campaign.tasks": 1,
     "Campaign.team": 1,
     "Campaign.template": 1,
     "Campaign.testDeliveries": 1,
@@ -59,6 +66,11 @@ STATEMENTS = {
     "CampaignMessage.campaign": 1,
     "CampaignMessage.contact": 1,
     "CampaignMessage.recipient": 1,
+    "CampaignTask.campaign": 1,
+    "CampaignTask.contact": 1,
+    "CampaignTask.doneBy": 1,
+    "CampaignTask.recipient": 1,
+    "CampaignTask.user": 1,
     "ConsentSettings.template": 1,
     "Contact.account": 1,
     "Contact.customFields": 1,
@@ -80,6 +92,7 @@ STATEMENTS = {
     "Group.campaigns": 1,
     "Group.teams": 1,
     "Group.templates": 1,
+    "Notification.campaign": 1,
     "Query.campaign": 1,
     "Query.campaignSettings": 1,
     "Query.campaigns": 1,
@@ -90,7 +103,9 @@ STATEMENTS = {
     "Query.export": 1,
     "Query.exports": 1,
     "Query.groups": 1,
+    "Query.notifications": 1,
     "Query.relationsPaths": 1,
+    "Query.suppressions": 1,
     "Query.teams": 1,
     "Query.template": 1,
     "Query.templates": 1,
@@ -103,6 +118,7 @@ STATEMENTS = {
     "Recipient.deliveryReports": 1,
     "Recipient.message": 1,
     "RelationsPath.campaigns": 1,
+    "Suppression.campaign": 1,
     "Task.distributeUsers": 1,
     "Task.relationsPath": 1,
     "Team.campaigns": 1,
@@ -119,6 +135,7 @@ STATEMENTS = {
     "User.contacts": 1,
     "User.exports": 1,
     "User.taskCampaigns": 1,
+    "User.tasks": 1,
     "User.teams": 1,
     "TestDelivery.campaign": 1,
     "TestDelivery.user": 1,
@@ -156,7 +173,13 @@ def following(name: str, field: PlannedField, world: World) -> str:
         return f'{name}(id: "{key}") {{ id }}'
     if isinstance(field.plan, PagePlan):
         return f"{name} {{ totalCount nodes {{ id }} edges {{ cursor }} pageInfo {{ hasNextPage }} }}"
-    below = {"actions": "reasons { code }", "audience": "count exclusions { reason count }"}
+    below = {
+        "actions": "reasons { code }",
+        "audience": "count exclusions { reason count }",
+        "delivery": "recipients stalled outcome endsAt secondsRemaining excluded { count } problem { code }",
+        "letterArchive": "url",
+        "statistics": "total queued percent",
+    }
     return f"{name} {{ {below.get(name, 'name' if isinstance(field.plan, ComputedPlan) else 'id')} }}"
 
 

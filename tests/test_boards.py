@@ -212,6 +212,7 @@ async def test_campaigns_that_may_not_be_seen_any_more(world: World, document: s
         # The field, and ten or fifty of (requestedBy, lastName).
         ("subscription { exportsProgress { exports { requestedBy { lastName } } } }", 1 + 10 * 2),
         ("subscription { exportsProgress(first: 50) { exports { requestedBy { lastName } } } }", 1 + 50 * 2),
+        ("subscription { notificationsChanged(first: 50) { notifications { campaign { name } } } }", 1 + 50 * 2),
         ("subscription ($n: Int) { campaignsChanged(first: $n) { campaigns { name user { lastName } } } }", 1 + 7 * 3),
         ("{ exports(first: 5) { nodes { campaign { exports(first: 4) { nodes { kind } } } } } }", 1 + 5 * (1 + 1 + 4)),
     ],

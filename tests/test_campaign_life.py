@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from resolvers.changes.campaign_life import CampaignAction
+from store.models import Contact, Recipient
 from tests.build import NOW, TestCompany
 from tests.campaign_documents import (
     CAMPAIGN_TEST_EMAIL,
@@ -18,6 +19,7 @@ from tests.campaign_documents import (
     EMAIL,
     PAST,
     READ,
+    RESEND,
     SCHEDULE,
     SEND_AT,
     TASK,
@@ -42,6 +44,7 @@ DOCUMENTS = {
     "COPY": COPY,
     "SCHEDULE": SCHEDULE,
     "SEND_TEST": CAMPAIGN_TEST_EMAIL,
+    "RESEND_UNKNOWN": RESEND,
 }
 LATER = "2026-12-24T17:00:00Z"
 MORE: Mapping[str, Input] = {
@@ -55,6 +58,8 @@ ACTIONS = "query ($id: ID!) { campaign(id: $id) { actions { action allowed reaso
 TIME = datetime.fromisoformat(SEND_AT)
 FILTER = [{"field": "contact.fixed_fields.last_name", "operator": "ct", "value": "e"}]
 GONE_OUT: Input = {"sent_at": NOW, "total_sent": 1}
+# Of one message nobody knows whether it went out.
+UNKNOWN: Input = {"sent_at": NOW, "unknown": True}
 
 # The states that a campaign can be in. All but the first two have a time; approved unless it is said.
 STATES: dict[str, Input] = {
@@ -75,6 +80,10 @@ STATES: dict[str, Input] = {
     "canceled": {"status": "CANCELED"},
     "canceled, partly sent": {"status": "CANCELED", "sent_at": NOW},
     "canceled, unapproved": {"status": "CANCELED", "approved": False},
+    "sending, unknown": {"status": "SENDING", **UNKNOWN},
+    "completed, unknown": {"status": "COMPLETED", **UNKNOWN},
+    "failed, unknown": {"status": "FAILED", **UNKNOWN},
+    "canceled, unknown": {"status": "CANCELED", **UNKNOWN},
 }
 CODES = {
     "sent": "ALREADY_SENT",
@@ -84,27 +93,34 @@ CODES = {
     "paused": "PAUSED",
     "going": "NOT_PAUSED",
     "time": "REQUIRED",
+    "none": "NOTHING_UNKNOWN",
 }
+# In which each action is allowed, if not in "pending".
+ALLOWED_IN = {"APPROVE": "scheduled draft", "RESUME": "paused", "RESEND_UNKNOWN": "completed, unknown"}
 # Rules 5, 8, 9 and 11 by hand: `ok`, or why not. Copies (rule 9) and test mails (rule 10) can be made of any.
 ORACLE = """
-                              UPDATE DELETE APPROVE UNAPPROVE SCHEDULE SEND  CANCEL PAUSE        RESUME
-draft                         ok     ok     ok      not       ok       not   state  state        state+going
-approved draft                ok     ok     is      ok        ok       time  state  state        state+going
-scheduled draft               ok     ok     ok      not       ok       not   state  state        state+going
-pending                       ok     ok     is      ok        ok       ok    ok     ok           going
-paused                        ok     ok     is      ok        ok       ok    ok     paused       ok
-sending                       sent   sent   sent+is sent      sent     sent  ok     ok           going
-partly sent                   sent   sent   sent+is sent      sent     sent  ok     ok           going
-paused sending                sent   sent   sent+is sent      sent     sent  ok     paused       ok
-paused partly sent            sent   sent   sent+is sent      sent     sent  ok     paused       ok
-completed                     sent   sent   sent+is sent      sent     sent  state  state        state+going
-completed without recipients  sent   sent   sent+is sent      sent     sent  state  state        state+going
-failed                        ok     ok     is      ok        ok       ok    state  state        state+going
-failed, partly sent           sent   sent   sent+is sent      sent     sent  state  state        state+going
-failed, unapproved            ok     ok     ok      not       ok       not   state  state        state+going
-canceled                      ok     ok     is      ok        ok       ok    state  state        state+going
-canceled, partly sent         sent   sent   sent+is sent      sent     sent  state  state        state+going
-canceled, unapproved          ok     ok     ok      not       ok       not   state  state        state+going
+                              UPDATE DELETE APPROVE UNAPPROVE SCHEDULE SEND  CANCEL PAUSE   RESUME       RESEND_UNKNOWN
+draft                         ok     ok     ok      not       ok       not   state  state   state+going  state
+approved draft                ok     ok     is      ok        ok       time  state  state   state+going  state
+scheduled draft               ok     ok     ok      not       ok       not   state  state   state+going  state
+pending                       ok     ok     is      ok        ok       ok    ok     ok      going        state
+paused                        ok     ok     is      ok        ok       ok    ok     paused  ok           state
+sending                       sent   sent   sent+is sent      sent     sent  ok     ok      going        none
+partly sent                   sent   sent   sent+is sent      sent     sent  ok     ok      going        none
+paused sending                sent   sent   sent+is sent      sent     sent  ok     paused  ok           none
+paused partly sent            sent   sent   sent+is sent      sent     sent  ok     paused  ok           none
+completed                     sent   sent   sent+is sent      sent     sent  state  state   state+going  none
+completed without recipients  sent   sent   sent+is sent      sent     sent  state  state   state+going  none
+failed                        ok     ok     is      ok        ok       ok    state  state   state+going  none
+failed, partly sent           sent   sent   sent+is sent      sent     sent  state  state   state+going  none
+failed, unapproved            ok     ok     ok      not       ok       not   state  state   state+going  none
+canceled                      ok     ok     is      ok        ok       ok    state  state   state+going  state
+canceled, partly sent         sent   sent   sent+is sent      sent     sent  state  state   state+going  state
+canceled, unapproved          ok     ok     ok      not       ok       not   state  state   state+going  state
+sending, unknown              sent   sent   sent+is sent      sent     sent  ok     ok      going        ok
+completed, unknown            sent   sent   sent+is sent      sent     sent  state  state   state+going  ok
+failed, unknown               sent   sent   sent+is sent      sent     sent  state  state   state+going  ok
+canceled, unknown             sent   sent   sent+is sent      sent     sent  state  state   state+going  state
 """
 
 
@@ -127,12 +143,24 @@ CELLS = oracle()
 @pytest.fixture(scope="module")
 async def shared_desk(server: str, world_template: tuple[str, TestCompany, TestCompany]) -> AsyncIterator[Desk]:
     async with desk_of_a_module(server, world_template) as desk:
+        # Whom letters reach.
+        await desk.add(Contact, last_name="Lee", letter_consent_given=True, address="1 Main Street", city="Copenhagen")
         yield desk
 
 
 async def in_state(desk: Desk, state: str, author: str = "admin", **more: object) -> str:
     """The id of a campaign in that state."""
-    return await desk.campaign(author, **{"approved": True, "send_at": TIME, "filter": FILTER, **STATES[state], **more})
+    values = {"approved": True, "send_at": TIME, "filter": FILTER, **STATES[state], **more}
+    has_unknown = values.pop("unknown", False)
+    campaign_id = await desk.campaign(author, **values)
+    if has_unknown:
+        await desk.add(Recipient, campaign_id=campaign_id, status="UNKNOWN")
+    return campaign_id
+
+
+def place_of(action: str) -> str:
+    """The argument that names the campaign."""
+    return "campaignId" if action == "RESEND_UNKNOWN" else "id"
 
 
 async def act(desk: Desk, action: str, campaign_id: str, role: str = "admin") -> Any:
@@ -171,6 +199,7 @@ def after(action: str, state: Mapping[str, object]) -> dict[str, object]:
         "CANCEL": {"status": "CANCELED", "paused": False},
         "PAUSE": {"paused": True},
         "RESUME": {"paused": False},
+        "RESEND_UNKNOWN": {"status": "SENDING"},
     }
     return {**now, **changed.get(action, {})}
 
@@ -184,7 +213,7 @@ async def test_action_in_state(shared_desk: Desk, state: str, action: str) -> No
     payload = await act(shared_desk, action, campaign_id)
     assert broken_rules(payload) == said
     if CELLS[state, action]:
-        place = "campaign.sendAt" if CELLS[state, action] == {"REQUIRED"} else "id"
+        place = "campaign.sendAt" if CELLS[state, action] == {"REQUIRED"} else place_of(action)
         assert said == {f"{code} {place}" for code in CELLS[state, action]}
         assert await shared_desk.tables() == tables
         return
@@ -329,7 +358,7 @@ async def test_sent_after_the_task_begins(shared_desk: Desk) -> None:
 @pytest.mark.parametrize("action", [*STEPS, "UPDATE", "SCHEDULE"])
 async def test_expected_version(shared_desk: Desk, action: str) -> None:
     """With the version that one saw an action is done; with another it is not, whatever its state."""
-    state = {"APPROVE": "scheduled draft", "RESUME": "paused"}.get(action, "pending")
+    state = ALLOWED_IN.get(action, "pending")
     campaign_id = await in_state(shared_desk, state, version=7)
     before = await shared_desk.tables()
     more = {**MORE.get(action, {}), "id": campaign_id}
@@ -353,9 +382,9 @@ async def test_expected_version(shared_desk: Desk, action: str) -> None:
 )
 async def test_roles(shared_desk: Desk, role: str, author: str, allowed: bool, action: str) -> None:
     """Members change their own campaigns; managers and administrators all that they see. All may copy and try out."""
-    state = {"APPROVE": "scheduled draft", "RESUME": "paused"}.get(action, "pending")
+    state = ALLOWED_IN.get(action, "pending")
     campaign_id = await in_state(shared_desk, state, author)
-    expected = set() if allowed or action in OF_OTHERS else {"FORBIDDEN id"}
+    expected = set() if allowed or action in OF_OTHERS else {f"FORBIDDEN {place_of(action)}"}
     assert (await offered(shared_desk, campaign_id, role))[action] == expected
     before = await shared_desk.tables()
     assert broken_rules(await act(shared_desk, action, campaign_id, role)) == expected
@@ -368,12 +397,12 @@ async def test_what_one_does_not_see(shared_desk: Desk, action: str) -> None:
     hidden = await in_state(shared_desk, "pending", scope="PERSONAL")
     before = await shared_desk.tables()
     for campaign_id in (hidden, "$their_global_", "$admin", "nothing"):
-        assert broken_rules(await act(shared_desk, action, campaign_id, "manager")) == {"NOT_FOUND id"}
+        assert broken_rules(await act(shared_desk, action, campaign_id, "manager")) == {f"NOT_FOUND {place_of(action)}"}
     assert await shared_desk.tables() == before
 
 
 # A campaign that is resumed may be sent at once.
-SENDING = ("SEND", "SEND_TEST", "RESUME")
+SENDING = ("SEND", "SEND_TEST", "RESUME", "RESEND_UNKNOWN")
 
 
 @pytest.mark.parametrize("action", DOCUMENTS)
@@ -381,11 +410,11 @@ async def test_token_scopes(shared_desk: Desk, action: str) -> None:
     """Without WRITE (SEND for what sends) the operation has the error FORBIDDEN; the other scope is of no use."""
     lacking = ("READ", "WRITE", "EXPORT") if action in SENDING else ("READ", "SEND", "EXPORT")
     needed = "SEND" if action in SENDING else "WRITE"
-    state = {"APPROVE": "scheduled draft", "RESUME": "paused"}.get(action, "pending")
+    state = ALLOWED_IN.get(action, "pending")
     campaign_id = await in_state(shared_desk, state)
     token = await shared_desk.token("admin", *lacking)
     before = await shared_desk.tables()
-    assert (await offered(shared_desk, campaign_id, token))[action] == {"FORBIDDEN id"}
+    assert (await offered(shared_desk, campaign_id, token))[action] == {f"FORBIDDEN {place_of(action)}"}
     answer = await shared_desk.ask(DOCUMENTS[action], token, id=campaign_id, **MORE.get(action, {}))
     assert answer.codes == ["FORBIDDEN"]
     assert list(answer.body["data"].values()) == [None]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from content.html import DEEPEST, LONGEST_INLINED, MOST_ELEMENTS, cleaned
+from content.html import DEEPEST, LONGEST_INLINED, MOST_ELEMENTS, clean, cleaned
 from content.merge_fields import known_names
 from content.problems import content_problems, template_problems
 from content.rendering import RenderedMessage, compile_message
@@ -207,12 +207,63 @@ def test_mail_html_is_kept_and_put_in_order(source: str, clean: str) -> None:
 
 
 def test_style_sheets_become_attributes() -> None:
-    """Rules are moved to the elements, of which their own styles win; those for other media are left out."""
+    """Rules are moved to the elements, of which their own styles win; those for media are not."""
     sheet = "<!-- /* } */ .a>b{color:red;margin:1px} @media print{b{color:blue}} b{font-weight:bold} -->"
     found = Structure(cleaned(f"<style>{sheet}</style><p class=a><b style='color:green'>x</b></p>")).elements
     styles = dict(part.split(":") for part in found[1][1]["style"].replace(" ", "").rstrip(";").split(";"))
     assert styles == {"color": "green", "margin": "1px", "font-weight": "bold"}
     assert found[0] == ("p", {"class": "a"})
+
+
+@pytest.mark.parametrize(
+    ("sheet", "kept"),
+    [
+        ("@media (max-width:9px){.a{color:red}b{color:blue}.c .d{margin:0!important}}", 2),
+        ("@media only screen and (min-width: 480px), (prefers-color-scheme: dark){td.a,.b>.c{width:50%}}", 1),
+        ("@media x{.a{color:red;position:fixed;background:url(x);behavior:x}}", 1),
+        ("@media x{*{color:red}}@media x{a{color:red}}@media x{p,.a{color:red}}@media x{#b{color:red}}", 0),
+        ("@media x{.a:not(p){color:red}}@media x{[class]{color:red}}@media x{.a *{color:red}}", 0),
+        ("@media x{@media y{.a{color:red}}}@supports (x){.a{color:red}}@font-face{.a{color:red}}", 0),
+        ("@media x;{.a{color:red}}@media url(x/y){.a{color:red}}@mediax{.a{color:red}}.a{color:red}", 0),
+        ("@media x{.a{width:calc(1px;font-family:'b;color:red}.b{color:blue}}", 2),
+        (f"@media x{{{'.a{color:red}' * 5_000}}}", 0),
+    ],
+)
+def test_rules_for_media_stand_in_the_head(sheet: str, kept: int) -> None:
+    """What no attribute can say is kept for elements with a class, each rule by itself, and of mails alone."""
+    source = f"<style>{sheet}</style><p>x</p>"
+    mail, letter = (
+        compile_message(subject="", content=source, template=None, footer=footer).render({}).html
+        for footer in (True, False)
+    )
+    head = mail.partition("</head>")[0]
+    assert head.count("@media") == kept
+    assert head.count("{") == head.count("}") == 2 * kept
+    assert not re.search(r"url|position|behavior|calc|font-family", head)
+    assert ("<style>" in head, "<style>" in letter) == (kept > 0, False)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            ["@media x{", ".a{", "color:red", "}", ";", "{", "<", "</style>", "\\", "/*", "*/", "'", "(", "é"]
+        )
+    )
+)
+def test_no_sheet_leaves_the_head(pieces: list[str]) -> None:
+    """Whatever a sheet holds, its rules for media end where they began."""
+    content = f"<style>{''.join(pieces)}</style>{''.join(pieces)}"
+    document = compile_message(subject="", content=content, template=None, footer=True).render({}).html
+    sheet = clean(content).media
+    assert ("<style>" in document) is bool(sheet)
+    assert re.fullmatch(r"(@media x\{\.a\{color:red\}\}\n)*", sheet)
+
+
+def test_styles_for_one_medium_are_not_for_all() -> None:
+    """A style element for print is not inlined; one for all screens is."""
+    for medium, inlined in (("print", False), (" Screen ", True), ("all", True), ("", True)):
+        assert ("color:red" in cleaned(f'<style media="{medium}">p{{color:red}}</style><p>x</p>')) is inlined
 
 
 def test_hostile_amounts_are_bounded() -> None:
@@ -345,6 +396,10 @@ def test_footer() -> None:
         ('a <img alt="logo &amp; name"> b<hr>c', "a logo & name b\n--------------------\nc"),
         ('<a href="#top">top</a> <a>no</a>', "top no"),
         ("a\xa0\xa0b", "a\xa0\xa0b"),
+        (
+            'a<div style="color:red;display:none">b<br>c<div>d</div></div> e<img alt="f" style="display:none"> g',
+            "a e g",
+        ),
         ("", ""),
     ],
 )

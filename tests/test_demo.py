@@ -75,7 +75,15 @@ async def digests(url: str) -> dict[str, list[object]]:
 
 
 # What comes of people's doings.
-NOT_SEEDED = {"access_tokens", "idempotency_keys", "jobs", "previews", "test_deliveries"}
+NOT_SEEDED = {
+    "access_tokens",
+    "idempotency_keys",
+    "jobs",
+    "notifications",
+    "previews",
+    "suppressions",
+    "test_deliveries",
+}
 
 
 async def execute(url: str, *statements: str) -> None:
@@ -124,7 +132,8 @@ async def test_one_of_everything(empty_database: str) -> None:
     await fill(empty_database, Files())
     stored = set(models.CampaignStatus) - {models.CampaignStatus.SENT}
     for table, column, enum in ENUMS:
-        missing = set(enum) - {value for (value,) in await values(table, column)}
+        # Nobody of the demo's canceled campaigns had been chosen yet.
+        missing = set(enum) - {value for (value,) in await values(table, column)} - {models.DeliveryStatus.CANCELED}
         assert not missing, f"{table}.{column}"
     assert set(itertools.product(models.CampaignType, stored)) <= await values("campaigns", "type, status")
     states = await values("contacts", "status IS NULL, email IS NULL, custom_fields = '{}'")
@@ -133,7 +142,8 @@ async def test_one_of_everything(empty_database: str) -> None:
     newest = """(SELECT r.status, r.company_id FROM recipients AS r JOIN (SELECT id FROM campaigns
         WHERE company_id = :company_id AND status = 'COMPLETED' ORDER BY sent_at DESC LIMIT 1) AS c
         ON c.id = r.campaign_id ORDER BY r.id LIMIT 10) AS first"""
-    assert {status for (status,) in await values(newest, "status")} == set(models.DeliveryStatus) - UNDER_WAY
+    ends = set(models.DeliveryStatus) - UNDER_WAY - {models.DeliveryStatus.CANCELED}
+    assert {status for (status,) in await values(newest, "status")} == ends
     channels = [f"{channel}_consent_given" for channel in ("email", "letter", "call", "sms")]
     assert await values("contacts", ", ".join(channels)) == set(itertools.product((None, True, False), repeat=4))
     domains = await values("campaign_settings", "domain IS NULL, domain_slug IS NULL")
@@ -217,7 +227,8 @@ CONTRADICTIONS = {
             WHEN 'PENDING' THEN approved AND send_at > :now AND sent_at IS NULL AND total_sent IS NULL
             WHEN 'COMPLETED' THEN approved AND sent_at > send_at AND sent_at < :now AND total_sent IS NOT NULL
             WHEN 'CANCELED' THEN sent_at IS NULL AND total_sent IS NULL
-            ELSE approved AND send_at < :now AND sent_at IS NULL AND total_sent IS NOT NULL END""",
+            WHEN 'SENDING' THEN approved AND sent_at > send_at AND sent_at < :now AND total_sent IS NOT NULL
+            ELSE approved AND send_at < :now AND sent_at IS NULL AND total_sent = 0 END""",
     "a campaign could not have been entered": """
         SELECT id FROM campaigns WHERE company_id = :company_id AND (
             (NOT approved OR type <> 'TELEPHONE') AND message_content IS NULL

@@ -315,11 +315,13 @@ async def test_regenerate_what_there_is(desk: Desk, status: str) -> None:
 
 
 async def test_regenerate_letters(desk: Desk) -> None:
-    """Letters are not made by this."""
-    values = {"kind": "LETTERS", "format": "ZIP", "campaign_id": desk.acme.rows["sent"]}
-    assert await refused(desk, REGENERATE, "admin", await export(desk, status="EXPIRED", **values)) == {
-        "INVALID_VALUE id"
-    }
+    """An archive of letters whose life is over is asked for again, of the same campaign."""
+    sent = desk.acme.rows["sent"]
+    id = await export(desk, status="EXPIRED", kind="LETTERS", format="ZIP", campaign_id=sent)
+    payload = await desk.payload(REGENERATE, "admin", id=id)
+    assert payload["userErrors"] == []
+    assert payload["export"]["campaign"] == {"databaseId": str(sent)}
+    assert (payload["export"]["kind"], payload["export"]["format"]) == ("LETTERS", "ZIP")
 
 
 async def test_regenerate_what_has_gone(desk: Desk) -> None:

@@ -251,12 +251,11 @@ async def test_another_machine_begins_anew(exports: Exports, tmp_path_factory: p
         assert content == await exports.content_of(await exports.ask())
 
 
-async def test_letters_are_not_there_yet(exports: Exports, world: World) -> None:
-    """Letters cannot be exported so far, and the export says so."""
-    campaign = world.acme.rows["sent"]
+async def test_rows_are_no_archive(exports: Exports) -> None:
+    """An export of rows in the format of letters fails, and says so."""
     async with exporting(exports.url, exports.folder):
-        row = await exports.end_of(await exports.ask("ZIP", kind="LETTERS", campaign_id=campaign))
-    assert (row.status, row.error_code) == ("FAILED", "UNSUPPORTED_KIND")
+        row = await exports.end_of(await exports.ask("ZIP"))
+    assert (row.status, row.error_code) == ("FAILED", "UNSUPPORTED_FORMAT")
 
 
 async def test_life_of_a_file(exports: Exports) -> None:

@@ -99,6 +99,9 @@ class Scripted(Operations):
         self.asked: list[Operation] = []
         self.going_on = asyncio.Event()
 
+    def is_personal(self, operation: Operation) -> bool:
+        return False
+
     async def events(
         self, operation: Operation, viewer: Viewer, request_id: str, watch: Watch
     ) -> AsyncGenerator[Outcome, None]:

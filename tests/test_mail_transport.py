@@ -22,6 +22,7 @@ MESSAGE = b"Subject: Hello\r\n\r\n.\r\n..two dots\r\n" + "Grüße".encode() + b"
 MAIL = Mail("news@acme.example", "ada@example.com", MESSAGE)
 UNREACHABLE = Answer(Outcome.NOT_NOW, "The mail server cannot be reached.")
 SILENT = Answer(Outcome.NOT_NOW, "The mail server does not answer.")
+NOT_SMTP = Answer(Outcome.NOT_NOW, "What the mail server says is not SMTP.")
 UNTRUSTED = Answer(Outcome.REFUSED, "The mail server's certificate is not trusted.")
 
 
@@ -48,9 +49,16 @@ async def test_addresses_beyond_ascii() -> None:
     assert server.received[0].recipient == "jürgen@example.com"
 
 
-@pytest.mark.parametrize("where", ["recipients", "messages"])
 @pytest.mark.parametrize(
-    ("reply", "outcome"), [("550 no such user", Outcome.REFUSED), ("451 greylisted", Outcome.NOT_NOW)]
+    ("where", "reply", "outcome"),
+    [
+        ("recipients", "550 no such user", Outcome.ADDRESS_REFUSED),
+        ("recipients", "554 no", Outcome.REFUSED),
+        ("recipients", "451 greylisted", Outcome.NOT_NOW),
+        ("recipients", "421 closing", Outcome.NOT_NOW),
+        ("messages", "550 no such user", Outcome.REFUSED),
+        ("messages", "451 greylisted", Outcome.NOT_NOW),
+    ],
 )
 async def test_refusals(where: str, reply: str, outcome: Outcome) -> None:
     """A refusal of the recipient or of the message leaves the mail with us; its first digit says for how long."""
@@ -83,7 +91,7 @@ async def test_silence() -> None:
     [
         (b"554 not here\r\n", Answer(Outcome.REFUSED, "554 not here")),
         (b"421 later\r\n", Answer(Outcome.NOT_NOW, "421 later")),
-        (b"HTTP/1.1 400 Bad Request\r\n", UNREACHABLE),
+        (b"HTTP/1.1 400 Bad Request\r\n", NOT_SMTP),
         (b"", UNREACHABLE),
     ],
 )

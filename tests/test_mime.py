@@ -105,6 +105,7 @@ def test_any_text_goes_through(rendered: RenderedMessage, name: str) -> None:
     assert b"\n" not in message.replace(b"\r\n", b"")
     assert b"\r" not in message.replace(b"\r\n", b"")
     assert max(map(len, message.split(b"\r\n"))) <= 78
+    assert max(map(len, message.partition(b"\r\n\r\n")[2].split(b"\r\n"))) <= 76
     found = parsed(message)
     assert found["Subject"] == rendered.subject
     assert [box.addr_spec for box in found["To"].addresses] == ["ann@contact.example"]

@@ -142,7 +142,7 @@ async def test_policies_read_the_company_once_a_statement(rows: AsyncConnection)
     working = {(row.tablename, row.policyname, row.cmd) for row in found if "app.worker" in row.qual}
     assert working == {
         ("jobs", "worker", "ALL"),
-        *((table, "sweep", "SELECT") for table in (*SWEPT, "exports", "files")),
+        *((table, "sweep", "SELECT") for table in (*SWEPT, "campaigns", "exports", "files")),
         *((table, "sweep_away", "DELETE") for table in SWEPT),
     }
     assert len(found) == len(of_company) + len(signing_in) + len(working)
@@ -154,9 +154,9 @@ async def test_policies_read_the_company_once_a_statement(rows: AsyncConnection)
     assert "SubPlan" not in plan
 
 
-@pytest.mark.parametrize("name", ["exports", "files"])
+@pytest.mark.parametrize("name", ["campaigns", "exports", "files"])
 async def test_worker_looks_over_all_companies(name: str, rows: AsyncConnection) -> None:
-    """A worker in no company sees the exports and files of all, as it looks for what is over, and changes none."""
+    """A worker in no company sees the campaigns, exports and files of all, as it looks for work, and changes none."""
     table = Base.metadata.tables[name]
     everything = await companies_seen(rows, table)
     await become_application(rows)

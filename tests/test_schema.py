@@ -90,7 +90,7 @@ def test_the_roots_of_the_issue_are_there() -> None:
     promised = (
         "viewer node nodes campaigns campaign users user teams groups templates template contacts contact"
         " contactLists contactFields campaignSettings exports export exportColumns relationsPaths testDelivery"
-        " testDeliveries"
+        " testDeliveries notifications suppressions"
     )
     assert set(promised.split()) == set(query.fields)
 
@@ -104,6 +104,7 @@ def test_the_mutations_of_the_issue_are_there() -> None:
         " sendCampaign cancelCampaign pauseCampaign resumeCampaign sendTestEmail sendCampaignTestEmail previewCampaign"
         " previewTemplate createTemplate updateTemplate copyTemplate deleteTemplate updateCampaignSettings"
         " exportContacts exportDeliveryReports exportCampaignRecipients exportMailing regenerateExport cancelExport"
+        " resendUnknown completeTask reopenTask markNotificationsRead deleteSuppression"
         " deleteExport"
     )
     assert set(promised.split()) == set(mutation.fields)
@@ -117,7 +118,7 @@ def test_the_subscriptions_of_the_issue_are_there() -> None:
     """The subscription root has the fields that clients were promised."""
     subscription = built().subscription_type
     assert subscription is not None
-    promised = "exportProgress exportsProgress campaignChanged campaignsChanged"
+    promised = "exportProgress exportsProgress campaignChanged campaignsChanged notificationsChanged"
     assert set(promised.split()) == set(subscription.fields)
 
 

@@ -10,11 +10,10 @@ from typing import Any
 
 import jwt
 import pytest
-from graphql import GraphQLObjectType
 from sqlalchemy import insert, text
 
 from gateway.auth import Authenticator, Credential, JsonWebTokens, Unauthenticated
-from gateway.operations import Operation, Outcome
+from gateway.operations import Operation, Outcome, root_fields
 from resolvers.context import Sight, Viewer, Watch
 from schema.build import build_schema
 from store.database import Database, owner_transaction
@@ -22,7 +21,7 @@ from store.models import Role, TeamMember, TokenScope, User
 from tests.build import Builder
 from tests.client import Gateway, running_gateway
 from tests.conftest import World
-from tests.graph import NO_LIMITS, Graph, reachable_from
+from tests.graph import NO_LIMITS, Graph, object_of, reachable_from
 from tests.rivals import encoded, keys_of
 
 pytestmark = pytest.mark.anyio
@@ -86,22 +85,57 @@ async def test_administrators_see_the_same(unlimited: Gateway, world: World) -> 
 
 
 async def test_all_rows_look_the_same(unlimited: Gateway, world: World) -> None:
-    """However far a subscription selects: no field of any row tells two administrators apart."""
+    """However far a shared subscription selects: no field of any row tells two administrators apart."""
     async with owner_transaction(world.url) as connection:
         ids = encoded(await keys_of(connection, world.acme.id))
+    ids |= {typename: [] for typename in ids.keys() - reachable_from_shared_fields()}
     one, other = world.acme.tokens["admin"], await another_user(world, Role.ADMIN)
     found = [(await unlimited.ask(GRAPH.rows_document(), token, dict(ids))).data for token in (one, other)]
     assert found[0] == found[1]
 
 
+def reachable_from_shared_fields() -> set[str]:
+    """The types that subscriptions come to but for those whose root is personal."""
+    root = SCHEMA.subscription_type
+    assert root is not None
+    shared = [type_ for name, field in root.fields.items() if not is_personal(name) and (type_ := object_of(field))]
+    return set().union(*map(reachable_from, shared))
+
+
+def is_personal(name: str) -> bool:
+    return build_schema().is_personal([name])
+
+
 def test_who_asks_is_not_selected() -> None:
-    """No way leads from a subscription to the type that says who is asking."""
-    root = SCHEMA.type_map["Subscription"]
-    assert isinstance(root, GraphQLObjectType)
-    found = reachable_from(root)
-    assert found - {"Subscription", "ExportEvent", "ExportBoard", "CampaignEvent", "CampaignBoard"} <= set(GRAPH.types)
+    """No way leads from a shared subscription to the type that says who is asking, or to what is one user's alone."""
+    found = reachable_from_shared_fields()
+    assert found - {"ExportEvent", "ExportBoard", "CampaignEvent", "CampaignBoard"} <= set(GRAPH.types)
     assert "Campaign" in found
-    assert "Viewer" not in found
+    assert not found & {"Viewer", "Notification"}
+
+
+def test_what_is_personal() -> None:
+    """What a root shows to one user alone is told by the root's field, wherever in the document it is selected."""
+    root = SCHEMA.subscription_type
+    assert root is not None
+    assert [name for name in root.fields if is_personal(name)] == ["notificationsChanged"]
+    own, shared = "notificationsChanged { notifications { id } }", "campaignsChanged { campaigns { id } }"
+    found = {
+        f"subscription {{ {own} }}": True,
+        f"subscription {{ campaignsChanged: {own} }}": True,
+        f"subscription {{ ... on Subscription {{ ... {{ {own} }} }} }}": True,
+        f"subscription {{ ...A }} fragment A on Subscription {{ ...B }} fragment B on Subscription {{ {own} }}": True,
+        f"subscription ($no: Boolean!) {{ {own.replace(' ', ' @include(if: $no) ', 1)} }}": True,
+        f"subscription {{ notificationsChanged: {shared} }} # notificationsChanged": False,
+        f"subscription {{ ...A }} fragment A on Subscription {{ ...A {shared} }}": False,
+        "subscription { nothingLikeThat }": False,
+        "subscription {": False,
+    }
+    operations = {document: Operation(document, None, None) for document in found}
+    assert {document: build_schema().is_personal(root_fields(each)) for document, each in operations.items()} == found
+    both = f"subscription Own {{ {own} }} subscription Shared {{ {shared} }}"
+    for name, personal in (("Own", True), ("Shared", False), ("None", False)):
+        assert build_schema().is_personal(root_fields(Operation(both, None, name))) is personal
 
 
 async def test_what_a_sight_holds(world: World, gateway: Gateway) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     CheckConstraint,
     ForeignKeyConstraint,
     Table,
+    UniqueConstraint,
     delete,
     func,
     insert,
@@ -27,9 +28,11 @@ from store.models import (
     Account,
     Base,
     Campaign,
+    CampaignDelivery,
     CampaignMessage,
     CampaignSettings,
     CampaignStatus,
+    CampaignTask,
     Company,
     Contact,
     Export,
@@ -145,7 +148,8 @@ async def test_reference_cannot_leave_the_company(
     assert (changed.state, changed.constraint) == (FOREIGN_KEY_VIOLATION, key.name)
 
     given_out = "id" in table.c and (table.c.id.identity is not None or table.c.id.server_default is not None)
-    if not given_out and not columns.keys() & {column.name for column in table.primary_key}:
+    unique = any(isinstance(constraint, UniqueConstraint) for constraint in table.constraints)
+    if unique or (not given_out and not columns.keys() & {column.name for column in table.primary_key}):
         await rows.execute(delete(table).where(*same_row(table, mine)))
     new = {name: value for name, value in mine.items() if not (given_out and name == "id")}
     made = await refusal(rows, insert(table).values({**new, **theirs}))
@@ -239,6 +243,11 @@ BROKEN_RULES: list[tuple[str, type[Base], str, dict[str, object]]] = [
     ("campaigns_task_window_check", Campaign, "sent", {"task_start_at": NOW, "task_end_at": NOW}),
     ("campaigns_total_sent_check", Campaign, "sent", {"total_sent": -1}),
     ("campaigns_paused_check", Campaign, "global_", {"paused_at": NOW}),
+    ("campaigns_template_deleted_check", Campaign, "sent", {"template_deleted": True}),
+    ("campaign_deliveries_recipients_check", CampaignDelivery, "", {"recipients": -1}),
+    ("campaign_deliveries_problem_check", CampaignDelivery, "", {"problem_code": "EMPTY_AUDIENCE"}),
+    ("campaign_tasks_window_check", CampaignTask, "task", {"end_at": NOW}),
+    ("campaign_tasks_done_check", CampaignTask, "task", {"done_at": None}),
     ("test_deliveries_finished_check", TestDelivery, "test_delivery", {"finished_at": NOW}),
     ("test_deliveries_finished_check", TestDelivery, "test_delivery", {"status": "SENT"}),
     ("campaign_settings_consent_check", CampaignSettings, "", {"consent_enabled": True}),

@@ -93,18 +93,18 @@ async def test_in_use(desk: Desk, status: str) -> None:
 
 
 async def test_deleted(desk: Desk) -> None:
-    """Campaigns that used it lose it, and count that as a change; so do the settings; a second time it is gone."""
+    """Campaigns that used it lose it, say so, and count that as a change; the settings lose it; then it is gone."""
     id = await stored(desk)
     statuses = ("DRAFT", "COMPLETED", "FAILED", "CANCELED")
     campaigns = [await desk.campaign(template_id=int(id), status=status) for status in statuses]
     await desk.run("UPDATE campaign_settings SET consent_template_id = :id WHERE company_id = 1", id=int(id))
-    others = "to_jsonb(c) - '{template_id, version, updated_at}'::text[]"
+    others = "to_jsonb(c) - '{template_id, template_deleted, version, updated_at}'::text[]"
     columns = f"SELECT {others} FROM campaigns c WHERE id = ANY(:ids) ORDER BY id"
-    versions = "SELECT DISTINCT version FROM campaigns WHERE id = ANY(:ids)"
+    versions = "SELECT DISTINCT version, template_deleted FROM campaigns WHERE id = ANY(:ids)"
     before = await desk.run(columns, ids=campaigns)
     assert (await desk.payload(DELETE, id=id))["deletedTemplateId"]
     assert await desk.run(columns, ids=campaigns) == before
-    assert await desk.run(versions, ids=campaigns) == [(2,)]
+    assert await desk.run(versions, ids=campaigns) == [(2, True)]
     assert await desk.run("SELECT 1 FROM campaigns WHERE template_id = :id", id=int(id)) == []
     assert await desk.run("SELECT 1 FROM campaign_settings WHERE consent_template_id = :id", id=int(id)) == []
     assert await refused(desk, DELETE, id=id) == {"NOT_FOUND id"}

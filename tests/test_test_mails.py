@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 
 from jobs.smtp import UNCERTAIN, SmtpTransport
 from jobs.smtp import mail_server as server_of
-from jobs.test_mails import GIVEN_UP, STOPPED, MailTester, readable
+from jobs.replies import readable
+from jobs.test_mails import GIVEN_UP, STOPPED, MailTester
 from jobs.transport import OUTBOX, Answer, Mail, Outcome
 from jobs.worker import Pace
 from tests.build import NOW

@@ -28,7 +28,7 @@ from tests.written_calls import MUTATIONS
 pytestmark = pytest.mark.anyio
 
 DATABASE = "wrong_callers_of_tests"
-SENDING = {"sendCampaign", "resumeCampaign", "sendTestEmail", "sendCampaignTestEmail"}
+SENDING = {"sendCampaign", "resendUnknown", "resumeCampaign", "sendTestEmail", "sendCampaignTestEmail"}
 LOOKING = {"previewCampaign", "previewTemplate"}
 EXPORTING = {name for name in MUTATIONS.fields if "xport" in name}
 JSON = "application/json"

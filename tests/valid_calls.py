@@ -10,15 +10,20 @@ from typing import Any
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from resolvers import global_ids
 from resolvers.global_ids import encode
 from store.models import (
     Base,
     Campaign,
+    CampaignTask,
     Contact,
     ContactList,
     Export,
     Group,
+    Notification,
+    Recipient,
     RelationsPath,
+    Suppression,
     Team,
     Template,
     User,
@@ -45,6 +50,7 @@ CAMPAIGNS: Mapping[str, Mapping[str, object]] = {
     "cancelCampaign": SCHEDULED,
     "pauseCampaign": SCHEDULED,
     "resumeCampaign": {**SCHEDULED, "paused_at": NOW},
+    "resendUnknown": {"status": "COMPLETED", "sent_at": NOW, "total_sent": 1},
     "sendCampaignTestEmail": {},
     "previewCampaign": {},
 }
@@ -54,7 +60,22 @@ EXPORTS: Mapping[str, Mapping[str, object]] = {
     "cancelExport": {"status": "PENDING"},
     "deleteExport": {"status": "CANCELED"},
 }
-DELETED = (Campaign, Template, Team, Group, User, RelationsPath, Contact, ContactList, Export)
+# The task that each is called with.
+TASKS: Mapping[str, Mapping[str, object]] = {"completeTask": {}, "reopenTask": {"done_at": NOW}}
+DELETED = (
+    Campaign,
+    Template,
+    Team,
+    Group,
+    User,
+    RelationsPath,
+    Contact,
+    ContactList,
+    Export,
+    CampaignTask,
+    Notification,
+    Suppression,
+)
 TEMPLATES = ("previewTemplate", "updateTemplate", "copyTemplate", "deleteTemplate")
 
 
@@ -75,7 +96,7 @@ class Calls:
         return {**self._ids(mutation), **self._others()[mutation]}
 
     def _ids(self, mutation: str) -> dict[str, str]:
-        named = mutation in self.of_mutation and mutation != "previewCampaign"
+        named = mutation in self.of_mutation and mutation not in ("previewCampaign", "resendUnknown")
         return {"id": self.of_mutation[mutation]} if named else {}
 
     def _others(self) -> dict[str, dict[str, Any]]:
@@ -92,7 +113,9 @@ class Calls:
             "approveCampaign": moved,
             "unapproveCampaign": moved,
             "scheduleCampaign": {"sendAt": "2026-12-01 09:00:00", **moved},
-            "sendCampaign": moved,
+            # Three would be reached.
+            "sendCampaign": {**moved, "expectedRecipientCount": 2, "recipientTolerance": 1},
+            "resendUnknown": {"campaignId": self.of_mutation["resendUnknown"]},
             "cancelCampaign": moved,
             "pauseCampaign": moved,
             "resumeCampaign": moved,
@@ -120,6 +143,10 @@ class Calls:
             "regenerateExport": {},
             "cancelExport": {},
             "deleteExport": {},
+            "completeTask": {},
+            "reopenTask": {},
+            "markNotificationsRead": {"scope": {"ids": [self.own["Notification"]]}},
+            "deleteSuppression": {},
         }
 
     def campaign(self) -> dict[str, Any]:
@@ -166,6 +193,7 @@ class Calls:
             "campaignId": self.own["Campaign"],
             "period": {"startDateTime": "2026-11-01 00:00:00", "endDateTime": "2026-12-01T00:00:00Z"},
             "columns": ["id"],
+            "ids": [self.own["Notification"]],
         }
 
     def template(self) -> dict[str, Any]:
@@ -195,12 +223,22 @@ async def add_calls(connection: AsyncConnection, company: TestCompany, slug: str
     for mutation, values in CAMPAIGNS.items():
         row = {**COMPLETE, "message_sender": calls.sender, **values}
         calls.of_mutation[mutation] = encode("Campaign", await build.add(Campaign, **mine, **row))
+    unknown = global_ids.decode(calls.of_mutation["resendUnknown"])[1]
+    await build.add(Recipient, company_id=company.id, campaign_id=unknown, status="UNKNOWN")
+    for name in ("Hopper", "Lovelace"):
+        email = f"{name.lower()}@example.com"
+        await build.add(Contact, company_id=company.id, last_name=name, email=email, email_consent_given=True)
     for mutation in TEMPLATES:
         type = "LETTER" if mutation == "updateTemplate" else "EMAIL"
         calls.of_mutation[mutation] = encode("Template", await build.add(Template, **mine, type=type))
     for mutation, values in EXPORTS.items():
         row = {"company_id": company.id, "requested_by_id": company.admin, **values}
         calls.of_mutation[mutation] = encode("Export", await build.add(Export, **row))
+    for mutation, values in TASKS.items():
+        row = {**await task_values(build, company), **values, "done_by_id": company.admin if values else None}
+        calls.of_mutation[mutation] = encode("CampaignTask", await build.add(CampaignTask, **row))
+    row = {"company_id": company.id, "address": "away@example.com", "reason": "REFUSED"}
+    calls.of_mutation["deleteSuppression"] = encode("Suppression", await build.add(Suppression, **row))
     keys = {
         "Template": rows["template"],
         "Team": rows["sales"],
@@ -210,6 +248,9 @@ async def add_calls(connection: AsyncConnection, company: TestCompany, slug: str
         "Contact": rows["contact"],
         "ContactList": rows["list"],
         "Export": rows["export"],
+        "CampaignTask": rows["task"],
+        "Notification": rows["notification"],
+        "Suppression": rows["suppression"],
     }
     calls.own = {typename: encode(typename, key) for typename, key in keys.items()}
     calls.own["Campaign"] = calls.of_mutation["previewCampaign"]
@@ -225,7 +266,21 @@ async def deleted(connection: AsyncConnection, model: type[Base], company: TestC
         more["requested_by_id"] = company.admin
     if model is User:
         more["email"] = "deleted@example.com"
-    key = await Builder(connection).add(model, company_id=company.id, **more)
+    if model is CampaignTask:
+        more = await task_values(Builder(connection), company)
+    if model is Notification:
+        more = {"user_id": company.admin, "kind": "LETTERS_READY", "campaign_id": company.rows["sent"]}
+    if model is Suppression:
+        more = {"address": "deleted@example.com", "reason": "BOUNCED"}
+    key = await Builder(connection).add(model, **{"company_id": company.id, **more})
     table = model.__table__
     await connection.execute(delete(model).where(table.c.company_id == company.id, table.c.id == key))
     return encode(model.__name__, key)
+
+
+async def task_values(build: Builder, company: TestCompany) -> dict[str, object]:
+    """A task of the administrator's, of a recipient of its own."""
+    own = {"company_id": company.id, "campaign_id": company.rows["sent"]}
+    recipient = await build.add(Recipient, **own, status="SENT")
+    times = {"start_at": NOW, "end_at": NOW + timedelta(1)}
+    return {**own, "recipient_id": recipient, "user_id": company.admin, **times}

@@ -68,9 +68,13 @@ class Order:
 
 @dataclass(frozen=True, eq=False)
 class Document:
-    """The variables that an operation of a document declares; kept for as long as it is watched."""
+    """The variables that an operation of a document declares; kept for as long as it is watched.
+
+    `personal`: what it shows is each user's own.
+    """
 
     variables: frozenset[str]
+    personal: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +84,10 @@ class Asked:
     operation: Operation
     document: Document
     digest: bytes
+
+    def seen_by(self, viewer: Viewer) -> Sight:
+        """Who agrees in this is answered alike."""
+        return viewer.own_sight if self.document.personal else viewer.sight
 
 
 def asked_for(operation: Operation, document: Document) -> Asked:
@@ -147,7 +155,9 @@ class SharedStreams:
     async def start(self, order: Order, subscriber: Subscriber) -> Party | None:
         """The same, but begins the stream where it is not running; None when the subscriber was refused at once."""
         operation, place = order.operation, (order.operation.query, order.operation.operation_name)
-        document = self._documents.get(place) or Document(declared_variables(operation))
+        document = self._documents.get(place)
+        if document is None:
+            document = Document(declared_variables(operation), self.operations.is_personal(operation))
         self._documents[place] = document
         running = self.join(operation, order.authorization, order.viewer.sight, subscriber)
         if running is not None:
@@ -170,7 +180,7 @@ class SharedStreams:
 
         None if there are too many; when somebody is `moving`, the stream that they leave is not counted.
         """
-        key = (asked.digest, viewer.sight)
+        key = (asked.digest, asked.seen_by(viewer))
         stream = self._streams.get(key)
         if stream is None and len(self._streams) < self._most + moving:
             stream = self._streams[key] = Stream(self, asked, viewer, request_id)
@@ -215,7 +225,7 @@ class Stream:
     def __init__(self, streams: SharedStreams, asked: Asked, viewer: Viewer, request_id: str) -> None:
         """`viewer`: one of those for whom it is."""
         self.asked = asked
-        self.sight = viewer.sight
+        self.sight = asked.seen_by(viewer)
         self._streams = streams
         self._viewer = viewer
         self._request_id = request_id
@@ -303,7 +313,7 @@ class Stream:
                 endings[party] = Ending(signed_out=str(viewer))
             elif (refusal := scope_refusal(viewer, self._request_id)) is not None:
                 endings[party] = Ending(refusal)
-            elif viewer.sight != self.sight:
+            elif self.asked.seen_by(viewer) != self.sight:
                 moving[party] = viewer
             else:
                 chosen = viewer

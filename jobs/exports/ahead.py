@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from jobs.exports.copying import Copying, Place
+from jobs.queue import Write, nothing
 
 # Of a range; more is kept in a file without a name.
 BYTES_IN_MEMORY = 8 * 2**20
@@ -28,12 +29,16 @@ GROWTH = 8
 
 @dataclass(frozen=True)
 class Chunk:
-    """`lines`: the rows of a range, open until the next chunk is asked for; `place`: its last key; `rows`: how many."""
+    """`lines`: the rows of a range, open until the next chunk is asked for; `place`: its last key; `rows`: how many.
+
+    `record`: what is written in the transaction that says that they are done.
+    """
 
     place: Place
     rows: int
     lines: IO[bytes]
     bytes: int
+    record: Write = nothing
 
 
 @asynccontextmanager

@@ -5,23 +5,25 @@ from __future__ import annotations
 import asyncio
 import io
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
+from types import MappingProxyType
 from typing import IO, TypeVar
 
 from jobs.exports import states
-from jobs.exports.ahead import MOST_KEYS, Chunk, reading_ahead
-from jobs.exports.copying import Copying, Order, Place, copying
+from jobs.exports.ahead import MOST_KEYS, Chunk
+from jobs.exports.copying import Place
 from jobs.exports.spool import Part, PartFile, Spooled, folder_of, size_of
 from jobs.exports.states import Begun, Canceled, Made, NotOurs
 from jobs.exports.workbook import write_workbook
+from jobs.exports.writers import Opening, Writer, writing_rows
 from jobs.faults import through_outages
-from jobs.queue import Claim
+from jobs.queue import Claim, Write, nothing
 from store.database import Database
-from store.exports import CannotExport, ExportColumn
+from store.exports import CannotExport
 from store.files import Files, Piece
-from store.models import ExportFormat
+from store.models import ExportFormat, ExportKind
 from store.models.base import JsonValue
 
 T = TypeVar("T")
@@ -31,11 +33,12 @@ BEAT = 1.0
 BETWEEN_SIGNALS = 0.25
 # How many seconds of the past tell how fast it goes.
 WINDOW = 10.0
-EXTENSIONS = {ExportFormat.CSV: "csv", ExportFormat.XLSX: "xlsx", ExportFormat.JSONL: "jsonl"}
+EXTENSIONS = {format: format.lower() for format in ExportFormat}
 CONTENT_TYPES = {
     ExportFormat.CSV: "text/csv; charset=utf-8",
     ExportFormat.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     ExportFormat.JSONL: "application/jsonl",
+    ExportFormat.ZIP: "application/zip",
 }
 
 
@@ -50,13 +53,18 @@ class ExportLimits:
 
 @dataclass(frozen=True)
 class Means:
-    """What every attempt of a worker uses; `most_keys`: how many keys are read between two checkpoints at most."""
+    """What every attempt of a worker uses.
+
+    `most_keys`: how many keys are read between two checkpoints at most. `writers`: those of the kinds whose files are
+    no rows.
+    """
 
     database: Database
     files: Files
     limits: ExportLimits
     monotonic: Callable[[], float]
     most_keys: int = MOST_KEYS
+    writers: Mapping[ExportKind, Opening] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass
@@ -114,38 +122,34 @@ class Attempt:
 
     async def run(self) -> Made:
         """Raises `NotOurs`, `Canceled`, `CannotExport`; all else is a fault that another attempt may not meet."""
-        begun = self._begun
-        order = Order(
-            self._claim.company_id, begun.kind, begun.format, begun.parameters, begun.scope, as_of=begun.as_of
-        )
-        database = self._means.database
-        async with copying(database, order) as source, copying(database, order, snapshot=source.snapshot) as second:
-            await self._resume(source)
+        opening = self._means.writers.get(self._begun.kind, writing_rows)
+        async with opening(self._means.database, self._claim, self._begun) as writer:
+            await self._resume(writer)
             with self._spooled.writing(self._claim.attempt) as part:
-                await self._copy((source, second), part)
-        pieces = await self._finished(source.columns, part)
+                await self._copy(writer, part)
+        pieces = await self._finished(writer, part)
         return await self._keep(pieces)
 
-    async def _resume(self, source: Copying) -> None:
+    async def _resume(self, writer: Writer) -> None:
         """Goes on from the checkpoint, if what it names is here and the columns are the same; else begins anew."""
-        columns: list[JsonValue] = [{"name": column.name, "header": column.header} for column in source.columns]
+        columns: list[JsonValue] = [{"name": column.name, "header": column.header} for column in writer.columns]
         checkpoint = read_checkpoint(self._begun.checkpoint)
         here = await asyncio.to_thread(self._spooled.holds, checkpoint.parts)
         total, most = self._begun.rows_total, self._means.limits.rows
         if total is None or not here or self._begun.columns != columns:
             checkpoint = Checkpoint()
-            total = await self._while_beating(source.count())
+            total = await self._while_beating(writer.count())
         if total > most:
             raise CannotExport("TOO_MANY_ROWS", f"It would have {total:,} rows; {most:,} are allowed.")
         self._reached = checkpoint
         await asyncio.to_thread(self._spooled.keep_only, checkpoint.parts)
         await self._write({"columns": columns, "rows_total": total, "checkpoint": checkpoint.as_json()})
 
-    async def _copy(self, sources: Sequence[Copying], part: PartFile) -> None:
+    async def _copy(self, writer: Writer, part: PartFile) -> None:
         before = self._reached
         begins = before.place is None and not before.parts
-        await self._append(part, io.BytesIO(sources[0].header() if begins else b""), before, None)
-        async with reading_ahead(sources, before.place, self._spooled.path, self._means.most_keys) as chunks:
+        await self._append(part, io.BytesIO(writer.header() if begins else b""), before, None)
+        async with writer.chunks(before.place, self._spooled.path, self._means.most_keys) as chunks:
             while (chunk := await self._while_beating(anext(chunks, None))) is not None:
                 await self._append(part, chunk.lines, before, chunk)
 
@@ -156,15 +160,20 @@ class Attempt:
         self._reached = replace(reached, parts=(*before.parts, Part(self._claim.attempt, size)))
         if self._begun.format is not ExportFormat.XLSX:
             self._refuse_beyond_limit(sum(each.bytes for each in self._reached.parts))
-        await self._write({"checkpoint": self._reached.as_json()})
+        await self._write({"checkpoint": self._reached.as_json()}, nothing if chunk is None else chunk.record)
 
-    async def _finished(self, columns: tuple[ExportColumn, ...], part: PartFile) -> list[Piece]:
+    async def _finished(self, writer: Writer, part: PartFile) -> list[Piece]:
         """What the file is made of; nobody writes to its parts any more, or only behind what counts of them."""
         pieces = self._spooled.pieces(self._reached.parts)
+        ending = self._spooled.beside(f"{self._claim.attempt}.ending")
+        last = await self._while_beating(asyncio.to_thread(writer.ending, pieces, ending))
+        if last is not None:
+            pieces.append(last)
+            self._refuse_beyond_limit(sum(piece.bytes for piece in pieces))
         if self._begun.format is not ExportFormat.XLSX:
             return [replace(pieces[0], sha256=part.digest.hexdigest())] if len(pieces) == 1 else pieces
         target = self._spooled.beside(f"{self._claim.attempt}.xlsx")
-        await self._while_beating(write_workbook(pieces, target, columns, self._count_written))
+        await self._while_beating(write_workbook(pieces, target, writer.columns, self._count_written))
         size = await asyncio.to_thread(size_of, target)
         self._refuse_beyond_limit(size)
         return [Piece(target, size)]
@@ -195,18 +204,22 @@ class Attempt:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _write(self, values: Mapping[str, object]) -> None:
-        """Writes how far it is, as soon as the database can be reached; tells of it four times a second at most."""
+    async def _write(self, values: Mapping[str, object], record: Write = nothing) -> None:
+        """Writes how far it is, as soon as the database can be reached; tells of it four times a second at most.
+
+        `record`: what else is written in the same transaction.
+        """
         now = self._means.monotonic()
         telling = now - self._told_at >= BETWEEN_SIGNALS
         rows = self._rows()
         progress = {"rows_processed": rows, "rows_per_second": self._speed.after(rows), **values}
-        await through_outages(lambda: self._write_once(progress, telling=telling))
+        await through_outages(lambda: self._write_once(progress, record, telling=telling))
         if telling:
             self._told_at = now
 
-    async def _write_once(self, progress: dict[str, object], *, telling: bool) -> None:
+    async def _write_once(self, progress: dict[str, object], record: Write, *, telling: bool) -> None:
         async with self._means.database.writing(self._claim.company_id) as session:
+            await record(session)
             await states.write_progress(session, self._claim, progress, telling=telling)
 
     def _rows(self) -> int:

@@ -18,7 +18,8 @@ from store.database import Scope
 from store.exports import CannotExport
 from store.files import Stored
 from store.identity import find_identity
-from store.models import Export, ExportFormat, ExportKind, ExportStatus, File
+from store.jobs import hasten
+from store.models import Export, ExportFormat, ExportKind, ExportStatus, File, JobKind
 from store.models.base import JsonValue
 from store.signals import Channel, signal
 
@@ -43,6 +44,7 @@ class Begun:
     kind: ExportKind
     format: ExportFormat
     parameters: dict[str, JsonValue]
+    campaign_id: UUID | None
     scope: Scope
     as_of: datetime
     columns: list[JsonValue] | None
@@ -87,6 +89,7 @@ async def begin(session: AsyncSession, claim: Claim, company_bytes: int) -> Begu
             Export.kind,
             Export.format,
             Export.parameters,
+            Export.campaign_id,
             Export.requested_by_id,
             Export.as_of,
             Export.columns,
@@ -102,6 +105,7 @@ async def begin(session: AsyncSession, claim: Claim, company_bytes: int) -> Begu
         ExportKind(row.kind),
         ExportFormat(row.format),
         row.parameters,
+        row.campaign_id,
         identity.scope,
         row.as_of,
         row.columns,
@@ -188,10 +192,15 @@ async def end(session: AsyncSession, claim: Claim, **values: object) -> None:
         update(Export)
         .where(*named(claim), Export.status.in_([*WAITING, ExportStatus.CANCELING]))
         .values(**values, checkpoint=None, **signs_of_life())
-        .returning(Export.id)
+        .returning(Export.kind, Export.campaign_id)
     )
-    if await session.scalar(ended) is not None:
-        await tell(session, claim)
+    row = (await session.execute(ended)).one_or_none()
+    if row is None:
+        return
+    await tell(session, claim)
+    if row.kind == ExportKind.LETTERS and row.campaign_id is not None:
+        # The sending of the campaign waits for it.
+        await hasten(session, claim.company_id, JobKind.CAMPAIGN, row.campaign_id)
 
 
 def named(claim: Claim) -> tuple[ColumnElement[bool], ...]:

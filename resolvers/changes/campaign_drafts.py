@@ -112,7 +112,8 @@ class CampaignDraft:
     """A campaign as it would be stored. In `task.user_ids` None stands for an id that could not be read.
 
     `errors` names the values that could not be read: they stand here as None, and no rule is held against them.
-    `references` are the rows that a filter names which is not stored yet.
+    `references` are the rows that a filter names which is not stored yet. `template_deleted`: the template that was
+    chosen is gone, and the client has not said since what is to take its place.
     """
 
     name: str = ""
@@ -127,6 +128,7 @@ class CampaignDraft:
     sender: str | None = None
     filter: Filter | None = None
     template_id: int | None = None
+    template_deleted: bool = False
     send_at: datetime | None = None
     execute_now: bool | None = None
     task: TaskDraft | None = None
@@ -262,7 +264,8 @@ def read_draft(given: CampaignGiven, base: CampaignDraft, reading: Reading) -> C
     if "group_id" in given:
         found = replace(found, group_id=reading.number(GROUP, given["group_id"], "groupId"))
     if "template_id" in given:
-        found = replace(found, template_id=reading.number(TEMPLATE, given["template_id"], "templateId"))
+        template_id = reading.number(TEMPLATE, given["template_id"], "templateId")
+        found = replace(found, template_id=template_id, template_deleted=False)
     if "filter" in given:
         wanted = reading.filter(given["filter"])
         references = tuple(reading.references(given["filter"], wanted))
@@ -290,6 +293,7 @@ STORED_COLUMNS = (
     "message_sender",
     "filter",
     "template_id",
+    "template_deleted",
     "send_at",
     "task_distribution_strategy",
     "task_relations_path_id",
@@ -318,6 +322,7 @@ def stored_draft(row: AnyRow, task_user_ids: Sequence[int], catalogue: Catalogue
         sender=row.message_sender,
         filter=reading.filter(FilterGiven(row.filter, FilterForm.STORED)),
         template_id=row.template_id,
+        template_deleted=row.template_deleted,
         send_at=row.send_at,
         task=task,
         errors=tuple(reading.errors),
@@ -341,6 +346,7 @@ def stored_values(draft: CampaignDraft) -> Mapping[str, object]:
         # A plain None would be stored as JSON's null.
         "filter": null() if draft.filter is None else draft.filter.as_json(),
         "template_id": draft.template_id,
+        "template_deleted": draft.template_deleted,
         "send_at": draft.send_at,
         "task_distribution_strategy": None if task is None else task.strategy,
         "task_relations_path_id": None if task is None else task.relations_path_id,

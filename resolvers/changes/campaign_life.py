@@ -24,12 +24,15 @@ class CampaignAction(StrEnum):
     PAUSE = "PAUSE"
     RESUME = "RESUME"
     SEND_TEST = "SEND_TEST"
+    RESEND_UNKNOWN = "RESEND_UNKNOWN"
 
 
 WAITING = frozenset({CampaignStatus.DRAFT, CampaignStatus.PENDING})
 UNDER_WAY = frozenset({CampaignStatus.PENDING, CampaignStatus.SENDING})
 # What was stopped, or reached nobody, before anything of it went out may be changed and tried again.
 CHANGEABLE = WAITING | {CampaignStatus.CANCELED, CampaignStatus.FAILED}
+# What was canceled stays so: nothing of it goes out any more.
+BEGUN = frozenset({CampaignStatus.SENDING, CampaignStatus.COMPLETED, CampaignStatus.FAILED})
 STATUSES: Mapping[CampaignAction, frozenset[CampaignStatus]] = {
     CampaignAction.UPDATE: CHANGEABLE,
     CampaignAction.DELETE: CHANGEABLE,
@@ -40,11 +43,14 @@ STATUSES: Mapping[CampaignAction, frozenset[CampaignStatus]] = {
     CampaignAction.CANCEL: UNDER_WAY,
     CampaignAction.PAUSE: UNDER_WAY,
     CampaignAction.RESUME: UNDER_WAY,
+    CampaignAction.RESEND_UNKNOWN: BEGUN,
 }
 OF_OTHERS = frozenset({CampaignAction.COPY, CampaignAction.SEND_TEST})
-SENDING_ACTIONS = frozenset({CampaignAction.SEND, CampaignAction.SEND_TEST, CampaignAction.RESUME})
+SENDING_ACTIONS = frozenset(
+    {CampaignAction.SEND, CampaignAction.SEND_TEST, CampaignAction.RESUME, CampaignAction.RESEND_UNKNOWN}
+)
 
-STATE_COLUMNS = ("user_id", "type", "status", "approved", "paused_at", "sent_at", "total_sent")
+STATE_COLUMNS = ("user_id", "type", "status", "approved", "paused_at", "sent_at", "total_sent", "has_unknown")
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ class CampaignState:
     approved: bool
     paused: bool
     has_gone_out: bool
+    has_unknown: bool
 
     @classmethod
     def of(cls, row: AnyRow) -> CampaignState:
@@ -68,11 +75,17 @@ class CampaignState:
             approved=row.approved,
             paused=row.paused_at is not None,
             has_gone_out=row.sent_at is not None or bool(row.total_sent),
+            has_unknown=row.has_unknown,
         )
 
 
 def scope_needed(action: CampaignAction) -> TokenScope:
     return TokenScope.SEND if action in SENDING_ACTIONS else TokenScope.WRITE
+
+
+def place_of(action: CampaignAction) -> str:
+    """The argument of the action's mutation that names the campaign."""
+    return "campaignId" if action is CampaignAction.RESEND_UNKNOWN else "id"
 
 
 def refusals(action: CampaignAction, state: CampaignState, viewer: Viewer) -> list[UserError]:
@@ -103,13 +116,22 @@ def wrong_states(action: CampaignAction, state: CampaignState) -> Iterator[UserE
         yield UserError((), UserErrorCode.PAUSED, "This campaign is paused already.")
     if action is CampaignAction.RESUME and not state.paused:
         yield UserError((), UserErrorCode.NOT_PAUSED, "This campaign is not paused.")
+    if action is CampaignAction.RESEND_UNKNOWN and state.status in BEGUN and not state.has_unknown:
+        yield nothing_unknown()
     if action is CampaignAction.SEND_TEST and state.type is not CampaignType.EMAIL:
         yield UserError((), UserErrorCode.NOT_AN_EMAIL, "Test mails are made of campaigns by e-mail only.")
 
 
+def nothing_unknown() -> UserError:
+    message = "Of none of this campaign's messages it is unknown whether it went out."
+    return UserError((), UserErrorCode.NOTHING_UNKNOWN, message)
+
+
 def wrong_status(action: CampaignAction, state: CampaignState) -> UserError:
-    if action not in (CampaignAction.CANCEL, CampaignAction.PAUSE, CampaignAction.RESUME):
+    allowed = STATUSES[action]
+    if allowed is CHANGEABLE:
         said = "is being sent" if state.status is CampaignStatus.SENDING else "has been sent"
         return UserError((), UserErrorCode.ALREADY_SENT, f"This campaign {said}: it can no longer be changed.")
-    message = f"This takes a campaign that is PENDING or SENDING; this one is {state.status.value}."
+    *others, last = [status.value for status in CampaignStatus if status in allowed]
+    message = f"This takes a campaign that is {', '.join(others)} or {last}; this one is {state.status.value}."
     return UserError((), UserErrorCode.WRONG_STATUS, message)

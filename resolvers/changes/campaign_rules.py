@@ -130,8 +130,11 @@ def selects_someone(case: Case) -> Iterator[UserError]:
 
 
 def template_fits(case: Case) -> Iterator[UserError]:
-    """Rule 4: the template is there, may be seen, and is made for this type."""
+    """Rule 4: the template is there, may be seen, and is made for this type; one that was deleted is missed."""
     draft, facts = case.draft, case.facts
+    if draft.template_deleted and draft.approved and case.occasion in TEMPLATE_NEEDED:
+        message = "The template was deleted: choose another, or null to send the campaign without."
+        yield UserError(("templateId",), UserErrorCode.TEMPLATE_DELETED, message)
     if draft.template_id is None:
         return
     if facts.template_type is None:
@@ -264,6 +267,7 @@ STANDING = EVERY - {Occasion.WITHDRAWING}
 IN_EARNEST = STANDING - {Occasion.TESTING, Occasion.PREVIEWING}
 BY_MAIL = STANDING - {Occasion.PREVIEWING}
 WRITTEN = frozenset({Occasion.SAVING, Occasion.CHANGING})
+TEMPLATE_NEEDED = frozenset({Occasion.SAVING, Occasion.APPROVING, Occasion.SENDING})
 RULES = (
     Rule("1", has_a_name, IN_EARNEST),
     Rule("2", says_what_its_type_needs, EVERY - {Occasion.PREVIEWING}),

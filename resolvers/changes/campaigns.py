@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -26,17 +26,21 @@ from resolvers.changes.campaign_life import (
     WAITING,
     CampaignAction,
     CampaignState,
+    nothing_unknown,
+    place_of,
     refusals,
     rights_missing,
 )
 from resolvers.changes.campaign_rules import LONGEST_NAME, Occasion, domain_missing, find_broken_rules
-from resolvers.changes.campaign_steps import STEPS
+from resolvers.changes.campaign_steps import STEPS, Step
 from resolvers.changes.company import facts_of_stored, find_catalogue, find_facts, find_sender_domain
 from resolvers.changes.idempotency import Request, claim, earlier_answer, keep_answer
 from resolvers.changes.outcomes import Conflicting, FieldConflict, Outcome, named_key, not_found
+from resolvers.changes.recipient_counts import Expected, find_recipient_count, nobody_reached
 from resolvers.changes.user_errors import Path, Refused, UserError, UserErrorCode
 from resolvers.context import Context, Viewer
 from store import access
+from store.delivery import carry_out, queue_unknown
 from store.filters import Catalogue
 from store.models import Campaign, CampaignStatus, CampaignTaskUser, JsonValue, TokenScope
 from store.signals import Channel, signal
@@ -92,12 +96,16 @@ async def create_campaign(
             return Outcome(tuple(UUID(key) for key in claimed.answer))
         draft, errors = await judged_input(session, viewer, given, now)
         refuse_if([*errors, *missing_scope(draft, viewer)], "input")
+        if draft.goes_at_once and not await find_recipient_count(session, viewer, draft):
+            raise Refused([nobody_reached().below("input")])
         if dry_run:
             return Outcome()
         values = {**stored_values(draft), **sent_at_once(draft, now)}
         made = insert(Campaign).values(company_id=viewer.company_id, user_id=viewer.user_id, **values)
         campaign_id: UUID = (await session.execute(made.returning(Campaign.id))).scalar_one()
         await put_task_users(session, viewer, campaign_id, draft)
+        if draft.goes_at_once:
+            await carry_out(session, viewer.company_id, campaign_id)
         await signal(session, Channel.CAMPAIGNS, viewer.company_id, campaign_id)
         await keep_answer(session, viewer, claimed, [str(campaign_id)])
     return Outcome((campaign_id,))
@@ -189,9 +197,18 @@ async def delete_campaign(context: Context, id: str) -> Outcome:
 
 
 async def move_campaign(
-    context: Context, id: str, action: CampaignAction, *, expected_version: int | None, send_at: str | None = None
+    context: Context,
+    id: str,
+    action: CampaignAction,
+    *,
+    expected_version: int | None,
+    send_at: str | None = None,
+    expected: Expected | None = None,
 ) -> Outcome:
-    """Carries out one step of a campaign's life, or says why it may not be; `send_at`: of SCHEDULE alone."""
+    """Carries out one step of a campaign's life, or says why it may not be.
+
+    `send_at`: of SCHEDULE alone. `expected`: of SEND, and of it always; whom the campaign reaches is counted then.
+    """
     viewer, now = context.viewer, context.services.now()
     step = STEPS[action]
     async with context.writing() as session:
@@ -205,13 +222,44 @@ async def move_campaign(
             moment = reading.moment(send_at, "sendAt") or now
             refuse_if(reading.errors)
         draft = step.becomes(found.draft, moment)
-        if step.occasion is not None:
-            domain = await find_sender_domain(session, viewer, hold=True)
-            errors = await find_broken_rules(draft, facts_of_stored(draft, found.catalogue, domain, now), step.occasion)
-            given = () if send_at is None else ("sendAt",)
-            refuse_if(error if error.path == given else error.below("campaign") for error in errors)
-        await store(session, viewer, found, step.values(draft, moment))
+        errors = await broken_by_step(session, viewer, step, replace(found, draft=draft), now)
+        given = () if send_at is None else ("sendAt",)
+        at_places = [error if error.path == given else error.below("campaign") for error in errors]
+        refuse_if([*(() if expected is None else expected.problems()), *at_places])
+        if expected is not None:
+            count = await find_recipient_count(session, viewer, draft)
+            refuse_if([*expected.missed(count), *(() if count else (nobody_reached().below("campaign"),))])
+        values = step.values(draft, moment)
+        await store(session, viewer, found, values)
+        if step.tell is not None and values.get("status", found.state.status) is not CampaignStatus.PENDING:
+            await step.tell(session, viewer.company_id, found.id)
     return Outcome((found.id,))
+
+
+async def broken_by_step(
+    session: AsyncSession, viewer: Viewer, step: Step, found: Found, now: datetime
+) -> list[UserError]:
+    """The rules that the campaign breaks, if the step is held against any; the company's domain is held."""
+    if step.occasion is None:
+        return []
+    domain = await find_sender_domain(session, viewer, hold=True)
+    facts = facts_of_stored(found.draft, found.catalogue, domain, now)
+    return await find_broken_rules(found.draft, facts, step.occasion)
+
+
+async def resend_unknown(context: Context, id: str) -> Outcome:
+    """The messages go again of which nobody knows whether they went out; the campaign goes on, if it had ended."""
+    viewer, action = context.viewer, CampaignAction.RESEND_UNKNOWN
+    place = place_of(action)
+    async with context.writing() as session:
+        found = await find_campaign(session, viewer, id, lock=True, path=(place,))
+        refuse_if(refusals(action, found.state, viewer), place)
+        count = await queue_unknown(session, viewer.company_id, found.id)
+        if not count:
+            raise Refused([nothing_unknown().below(place)])
+        await store(session, viewer, found, {"status": CampaignStatus.SENDING})
+        await carry_out(session, viewer.company_id, found.id)
+    return Outcome((found.id,), count=count)
 
 
 async def find_campaign(session: AsyncSession, viewer: Viewer, id: str, *, lock: bool, path: Path = ("id",)) -> Found:
@@ -221,7 +269,7 @@ async def find_campaign(session: AsyncSession, viewer: Viewer, id: str, *, lock:
     """
     key = named_key(CAMPAIGN, id, *path)
     parameters = viewer.identity.scope.parameters()
-    columns = [CAMPAIGN.columns[name] for name in COLUMNS]
+    columns = [CAMPAIGN.columns[name].label(name) for name in COLUMNS]
     wanted = select(*columns).where(access.campaigns(), Campaign.id == key)
     row = (await session.execute(wanted.with_for_update() if lock else wanted, parameters)).one_or_none()
     if row is None:

@@ -29,13 +29,11 @@ from store.models import (
     TemplateType,
     User,
 )
+from store.sender_domain import SENDER_DOMAIN
 from store.sql_types import AnyRow
 
 CUSTOM_FIELD = "contact.custom_fields."
 IDS: dict[str, Source] = {source.typename: source for source in (ACCOUNT, USER, TEAM, CONTACT_LIST)}
-SENDER_DOMAIN = func.coalesce(
-    CampaignSettings.domain, CampaignSettings.domain_slug + "." + CampaignSettings.domain_slug_suffix
-)
 FIND_SENDER_DOMAIN = select(SENDER_DOMAIN).where(access.of_company(CampaignSettings.company_id))
 FACTS = select(
     select(Template.type)

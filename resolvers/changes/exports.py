@@ -5,7 +5,7 @@ Whoever changes an export locks its row first, then its job and its file; of wor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy import BigInteger, cast, delete, func, insert, select, text, update
@@ -67,7 +67,7 @@ async def regenerate_export(context: Context, id: str, *, idempotency_key: str |
             return Outcome(tuple(UUID(key) for key in claimed.answer))
         found = await find_export(session, viewer, id)
         refuse_if(not_expired(found))
-        draft, errors = await read_export(session, viewer, stored_given(found))
+        draft, errors = await read_again(session, viewer, found)
         refuse_if(errors, "export", "parameters")
         export_id = await queued(context, session, draft, regenerated_from_id=found.id)
         await keep_answer(session, viewer, claimed, [str(export_id)])
@@ -136,8 +136,15 @@ def not_expired(found: AnyRow) -> Iterator[UserError]:
         yield UserError(("id",), UserErrorCode.EXPORT_NOT_EXPIRED, said)
     elif found.is_available_for_download:
         yield UserError(("id",), UserErrorCode.EXPORT_NOT_EXPIRED, "The file of the export can still be downloaded.")
-    elif found.kind == ExportKind.LETTERS:
-        yield UserError(("id",), UserErrorCode.INVALID_VALUE, "Letters cannot be made again by this.")
+
+
+async def read_again(
+    session: AsyncSession, viewer: Viewer, found: AnyRow
+) -> tuple[ExportDraft, Sequence[UserError]]:
+    """What an export was, as it would be now; letters have no parameters, and are those that were made before."""
+    if found.kind == ExportKind.LETTERS:
+        return ExportDraft(ExportKind.LETTERS, ExportFormat(found.format), {}, found.campaign_id), ()
+    return await read_export(session, viewer, stored_given(found))
 
 
 def stored_given(found: AnyRow) -> ExportGiven:

@@ -28,12 +28,16 @@ class FieldConflict:
 
 @dataclass(frozen=True)
 class Outcome:
-    """`keys`: of the rows that were made or changed (none when it was refused, or only tried). `link`: to a preview."""
+    """`keys`: of the rows that were made or changed (none when it was refused, or only tried). `link`: to a preview.
+
+    `count`: how many others were changed with them, where the client is told.
+    """
 
     keys: tuple[Key, ...] = ()
     errors: tuple[UserError, ...] = ()
     conflicts: tuple[FieldConflict, ...] = ()
     link: DownloadLink | None = None
+    count: int = 0
 
     @property
     def key(self) -> Key | None:

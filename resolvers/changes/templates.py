@@ -113,7 +113,7 @@ async def copy_template(context: Context, id: str, *, idempotency_key: str | Non
 
 
 async def delete_template(context: Context, id: str) -> Outcome:
-    """Refused while a campaign that is scheduled or under way is set in it; all others lose it."""
+    """Refused while a campaign that is scheduled or under way is set in it; all others lose it, and say so."""
     viewer = context.viewer
     async with context.writing() as session:
         row = await locked(session, viewer, id)
@@ -128,7 +128,7 @@ async def delete_template(context: Context, id: str) -> Outcome:
         losing = (
             update(Campaign)
             .where(Campaign.company_id == viewer.company_id, Campaign.template_id == row.id)
-            .values(template_id=None, version=Campaign.version + 1, updated_at=func.now())
+            .values(template_id=None, template_deleted=True, version=Campaign.version + 1, updated_at=func.now())
         )
         changed = (await session.scalars(losing.returning(Campaign.id))).all()
         await signal(session, Channel.CAMPAIGNS, viewer.company_id, *changed)

@@ -54,3 +54,40 @@ JOIN (VALUES
     ('UNKNOWN', 1, 'QUEUED', 0, NULL), ('UNKNOWN', 2, 'SENDING', 0, NULL), ('UNKNOWN', 3, 'UNKNOWN', 2, NULL)
 ) AS ladder (outcome, event, status, delay, reply) USING (outcome)
 WHERE n BETWEEN :first AND :last AND (turn < 72 OR turn % :report_share = 0)
+
+-- step: campaign deliveries
+INSERT INTO campaign_deliveries (company_id, campaign_id, started_at, ended_at, recipients, excluded, sender,
+    template_content, margin_top, margin_right, margin_bottom, margin_left, heartbeat_at, problem_code, problem_message)
+SELECT :company_id, campaign.id, plan.send_at,
+    CASE WHEN plan.status <> 'SENDING' THEN plan.send_at + interval '2 minutes' END, recipients,
+    jsonb_build_object('CONSENT_MISSING', 1 + pg_temp.roll('never asked', n, 40),
+        'NO_ADDRESS', 1 + pg_temp.roll('no address', n, 12)),
+    CASE plan.type WHEN 'EMAIL' THEN message_sender END, template.content, template.margin_top, template.margin_right,
+    template.margin_bottom, template.margin_left, plan.send_at + interval '2 minutes',
+    CASE plan.status WHEN 'FAILED' THEN 'NOBODY_REACHED' END,
+    CASE plan.status WHEN 'FAILED' THEN 'Nobody could be reached; the recipients'' reports say why.' END
+FROM demo_campaigns AS plan
+JOIN campaigns AS campaign ON campaign.company_id = :company_id AND campaign.id = plan.id
+LEFT JOIN templates AS template ON template.company_id = :company_id AND template.id = campaign.template_id
+WHERE recipients IS NOT NULL
+
+-- step: campaign tasks by campaigns
+INSERT INTO campaign_tasks (company_id, id, campaign_id, recipient_id, contact_id, user_id, start_at, end_at, done_at,
+    done_by_id, created_at, updated_at)
+SELECT :company_id, pg_temp.id_of('campaign task', recipient.id::integer), campaign.id, recipient.id,
+    recipient.contact_id, callers.ids[1 + recipient.id % cardinality(callers.ids)], task_start_at, task_end_at, done.at,
+    CASE WHEN done.at IS NOT NULL THEN callers.ids[1 + recipient.id % cardinality(callers.ids)] END,
+    plan.send_at + interval '1 minute', coalesce(done.at, plan.send_at + interval '1 minute')
+FROM demo_campaigns AS plan
+JOIN campaigns AS campaign ON campaign.company_id = :company_id AND campaign.id = plan.id
+JOIN recipients AS recipient ON recipient.company_id = :company_id AND recipient.campaign_id = plan.id
+JOIN LATERAL (
+    SELECT array_agg(user_id ORDER BY position) AS ids FROM campaign_task_users AS caller
+    WHERE caller.company_id = :company_id AND caller.campaign_id = plan.id
+) AS callers ON callers.ids IS NOT NULL
+CROSS JOIN LATERAL (
+    SELECT CASE recipient.status WHEN 'DELIVERED' THEN task_start_at + make_interval(mins => recipient.id::integer % 600)
+    END AS at
+) AS done
+WHERE n BETWEEN :first AND :last AND plan.type = 'TELEPHONE' AND recipient.status IN ('SENT', 'DELIVERED')
+    AND (turn < 72 OR turn % :message_share = 0)

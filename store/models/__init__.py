@@ -27,6 +27,15 @@ from store.models.contacts import (
     FieldOwner,
     FieldType,
 )
+from store.models.delivery import (
+    CampaignDelivery,
+    CampaignProblem,
+    CampaignTask,
+    Notification,
+    NotificationKind,
+    Suppression,
+    SuppressionReason,
+)
 from store.models.exports import Export, ExportFormat, ExportKind, ExportStatus, File
 from store.models.jobs import Job, JobKind
 from store.models.people import AccessToken, Company, Group, Role, Team, TeamMember, TokenScope, User
@@ -37,10 +46,13 @@ __all__ = [
     "Account",
     "Base",
     "Campaign",
+    "CampaignDelivery",
     "CampaignMessage",
+    "CampaignProblem",
     "CampaignScope",
     "CampaignSettings",
     "CampaignStatus",
+    "CampaignTask",
     "CampaignTaskUser",
     "CampaignType",
     "Company",
@@ -64,10 +76,14 @@ __all__ = [
     "Job",
     "JobKind",
     "JsonValue",
+    "Notification",
+    "NotificationKind",
     "Preview",
     "Recipient",
     "RelationsPath",
     "Role",
+    "Suppression",
+    "SuppressionReason",
     "Team",
     "TeamMember",
     "Template",

@@ -67,6 +67,7 @@ class DeliveryStatus(StrEnum):
     FAILED = "FAILED"
     UNSUBSCRIBED = "UNSUBSCRIBED"
     UNKNOWN = "UNKNOWN"
+    CANCELED = "CANCELED"
 
 
 class RelationsPath(Owned, Base):
@@ -105,6 +106,8 @@ class Template(Owned, Stamped, Base):
 
 
 class Campaign(Owned, Stamped, Base):
+    """`template_deleted`: the template that was chosen is gone, and none, or no other one, was chosen since."""
+
     __tablename__ = "campaigns"
     __table_args__ = (
         refers_to("users", "user_id"),
@@ -125,6 +128,7 @@ class Campaign(Owned, Stamped, Base):
         ),
         CheckConstraint("total_sent >= 0", name="total_sent"),
         CheckConstraint("paused_at IS NULL OR status IN ('PENDING', 'SENDING')", name="paused"),
+        CheckConstraint("NOT template_deleted OR template_id IS NULL", name="template_deleted"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
@@ -141,6 +145,7 @@ class Campaign(Owned, Stamped, Base):
     message_content: Mapped[str | None]
     message_sender: Mapped[str | None]
     template_id: Mapped[int | None]
+    template_deleted: Mapped[bool] = mapped_column(server_default="false")
     filter: Mapped[list[JsonValue] | None]
     send_at: Mapped[datetime | None]
     paused_at: Mapped[datetime | None]
@@ -172,7 +177,10 @@ class CampaignTaskUser(Owned, Base):
 
 
 class Recipient(Owned, Stamped, Base):
-    """One contact of one campaign, with the state of its delivery."""
+    """One contact of one campaign, with the state of its delivery.
+
+    `attempt`: how often it was begun to hand the message over. `due_at`: not to be tried again before.
+    """
 
     __tablename__ = "recipients"
     __table_args__ = (
@@ -190,6 +198,8 @@ class Recipient(Owned, Stamped, Base):
     status: Mapped[DeliveryStatus] = mapped_column(Text, server_default=DeliveryStatus.QUEUED)
     address: Mapped[str | None]
     sent_at: Mapped[datetime | None]
+    attempt: Mapped[int] = mapped_column(server_default="0")
+    due_at: Mapped[datetime | None]
 
 
 class CampaignMessage(Owned, Stamped, Base):
@@ -255,6 +265,18 @@ Index("templates_updated_idx", Template.company_id, Template.updated_at, Templat
 Index("templates_user_idx", Template.company_id, Template.user_id, Template.sort_title, Template.id)
 Index("templates_team_idx", Template.company_id, Template.team_id, Template.sort_title, Template.id)
 Index("templates_group_idx", Template.company_id, Template.group_id, Template.sort_title, Template.id)
+# Workers look over all companies.
+Index(
+    "campaigns_due_idx",
+    Campaign.send_at,
+    postgresql_where=(Campaign.status == CampaignStatus.PENDING) & Campaign.approved,
+)
+Index(
+    "campaigns_sending_idx",
+    Campaign.company_id,
+    Campaign.id,
+    postgresql_where=Campaign.status == CampaignStatus.SENDING,
+)
 Index("campaigns_created_idx", Campaign.company_id, Campaign.created_at, Campaign.id)
 Index("campaigns_updated_idx", Campaign.company_id, Campaign.updated_at, Campaign.id)
 Index("campaigns_name_idx", Campaign.company_id, Campaign.sort_name, Campaign.id)

@@ -15,6 +15,8 @@ from store.models.base import Base, Owned, one_of
 class JobKind(StrEnum):
     TEST_MAIL = "TEST_MAIL"
     EXPORT = "EXPORT"
+    CAMPAIGN = "CAMPAIGN"
+    NOTICE = "NOTICE"
 
 
 class Job(Owned, Base):

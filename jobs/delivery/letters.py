@@ -1,0 +1,68 @@
+"""How is a campaign by letter carried out? By an export that makes the letters, and is waited for."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from jobs.delivery.plan import Plan
+from jobs.delivery.problems import LETTERS_FAILED, Unsendable
+from store.database import Database
+from store.delivery import moved
+from store.jobs import enqueue
+from store.models import DeliveryStatus, Export, ExportFormat, ExportKind, ExportStatus, JobKind
+from store.signals import Channel, signal
+
+# The export's end has the campaign go on at once; this is for when that was missed.
+LOOK_AGAIN = 30.0
+NOT_MADE = "The letter could not be made."
+
+
+async def write_letters(database: Database, plan: Plan) -> float | None:
+    """Asks for the letters; None when they are there. Raises `Unsendable` when they cannot be made."""
+    async with database.writing(plan.company_id) as session:
+        status = await status_of_letters(session, plan)
+        if status is None:
+            await ask_for_letters(session, plan)
+        if status == ExportStatus.COMPLETED:
+            await move(session, plan, DeliveryStatus.SENT)
+            return None
+        if status in (None, ExportStatus.PENDING, ExportStatus.RUNNING, ExportStatus.CANCELING):
+            return LOOK_AGAIN
+        await move(session, plan, DeliveryStatus.FAILED, NOT_MADE)
+    raise Unsendable(LETTERS_FAILED)
+
+
+async def status_of_letters(session: AsyncSession, plan: Plan) -> ExportStatus | None:
+    """Of the export that was asked for when the sending began; None before that."""
+    newest = (
+        select(Export.status)
+        .where(
+            Export.company_id == plan.company_id,
+            Export.campaign_id == plan.campaign_id,
+            Export.kind == ExportKind.LETTERS,
+            Export.created_at >= plan.started_at,
+        )
+        .order_by(Export.created_at.desc(), Export.id.desc())
+        .limit(1)
+    )
+    found = await session.scalar(newest)
+    return None if found is None else ExportStatus(found)
+
+
+async def ask_for_letters(session: AsyncSession, plan: Plan) -> None:
+    row = {
+        "company_id": plan.company_id,
+        "kind": ExportKind.LETTERS,
+        "format": ExportFormat.ZIP,
+        "requested_by_id": plan.author_id,
+        "campaign_id": plan.campaign_id,
+        "created_at": func.clock_timestamp(),
+    }
+    id = (await session.execute(insert(Export).values(row).returning(Export.id))).scalar_one()
+    await enqueue(session, plan.company_id, JobKind.EXPORT, id)
+    await signal(session, Channel.EXPORTS, plan.company_id, id)
+
+
+async def move(session: AsyncSession, plan: Plan, after: DeliveryStatus, reply: str | None = None) -> None:
+    await moved(session, plan.company_id, plan.campaign_id, (DeliveryStatus.QUEUED,), after, reply=reply)

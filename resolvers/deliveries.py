@@ -1,0 +1,199 @@
+"""How is the sending of campaigns read: how far it is, what came of it, and where the letters are?"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    FromClause,
+    Integer,
+    Interval,
+    and_,
+    case,
+    cast,
+    exists,
+    func,
+    join,
+    literal,
+    or_,
+    select,
+    true,
+)
+
+from resolvers.context import Context, DownloadLink
+from resolvers.edges import One
+from resolvers.exports import DOWNLOAD_COLUMNS, EXPORT, STALLED_AFTER, download_link, require_download_scope
+from resolvers.sources import Source
+from store import access
+from store.models import (
+    Campaign,
+    CampaignDelivery,
+    CampaignStatus,
+    CampaignType,
+    DeliveryStatus,
+    Export,
+    ExportKind,
+    Recipient,
+)
+from store.sql_types import AnyColumn, AnyRow
+
+
+class CampaignOutcome(StrEnum):
+    """Whether a campaign has reached its recipients: those whose message was handed over and did not come back.
+
+    Of whom it is unknown, it is neither all nor nobody.
+    """
+
+    ALL_REACHED = "ALL_REACHED"
+    PARTLY_REACHED = "PARTLY_REACHED"
+    NOBODY_REACHED = "NOBODY_REACHED"
+
+
+WAITING = (DeliveryStatus.QUEUED, DeliveryStatus.SENDING, DeliveryStatus.DEFERRED)
+REACHED = (DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.UNSUBSCRIBED)
+HANDED_OVER = (*REACHED, DeliveryStatus.BOUNCED)
+# Recipients a second: what is slower says nothing of when it will end.
+SLOWEST = 0.0001
+
+
+def of_delivery(*statuses: DeliveryStatus) -> ColumnElement[bool]:
+    """The recipients of a delivery's campaign that have one of these."""
+    return and_(
+        Recipient.company_id == CampaignDelivery.company_id,
+        Recipient.campaign_id == CampaignDelivery.campaign_id,
+        Recipient.status.in_(statuses),
+    )
+
+
+def any_of(*statuses: DeliveryStatus) -> ColumnElement[bool]:
+    return exists().where(of_delivery(*statuses))
+
+
+def is_due() -> ColumnElement[bool]:
+    """Whether there is a recipient whom a worker would be busy with."""
+    overdue = exists().where(of_delivery(DeliveryStatus.DEFERRED), Recipient.due_at < func.now() - STALLED_AFTER)
+    return or_(any_of(DeliveryStatus.QUEUED, DeliveryStatus.SENDING), overdue)
+
+
+def letters_stalled() -> ColumnElement[bool]:
+    """Whether the export that makes the campaign's letters has stalled."""
+    return exists().where(
+        Export.company_id == CampaignDelivery.company_id,
+        Export.campaign_id == CampaignDelivery.campaign_id,
+        Export.kind == ExportKind.LETTERS,
+        EXPORT.columns["stalled"],
+    )
+
+
+GOES_ON = and_(
+    Campaign.status == CampaignStatus.SENDING, Campaign.paused_at.is_(None), CampaignDelivery.ended_at.is_(None)
+)
+MEASURED = and_(GOES_ON, CampaignDelivery.per_second > SLOWEST)
+LEFT = select(func.count()).select_from(Recipient).where(of_delivery(*WAITING)).scalar_subquery()
+SECONDS_LEFT = cast(LEFT, Double()) / CampaignDelivery.per_second
+LAST_SIGN = func.coalesce(CampaignDelivery.heartbeat_at, CampaignDelivery.started_at)
+OTHERS = tuple(status for status in DeliveryStatus if status not in REACHED)
+
+DELIVERY = Source(
+    "CampaignDelivery",
+    CampaignDelivery,
+    access.campaigns,
+    inherited=access.whole_company(CampaignDelivery),
+    key="campaign_id",
+    rows=join(
+        CampaignDelivery,
+        Campaign,
+        and_(Campaign.company_id == CampaignDelivery.company_id, Campaign.id == CampaignDelivery.campaign_id),
+    ),
+    extra={
+        "seconds_remaining": case((MEASURED, SECONDS_LEFT)),
+        # From the last sign of life on: the rate was measured then, and the guess stays until there is a better one.
+        "ends_at": case((MEASURED, LAST_SIGN + SECONDS_LEFT * cast(literal(timedelta(seconds=1)), Interval()))),
+        # What waits for something outside has a problem that says so.
+        "stalled": and_(
+            GOES_ON,
+            CampaignDelivery.problem_code.is_(None),
+            case(
+                (Campaign.type == CampaignType.LETTER, letters_stalled()),
+                else_=and_(func.now() - STALLED_AFTER > LAST_SIGN, is_due()),
+            ),
+        ),
+        "outcome": case(
+            (Campaign.status == CampaignStatus.SENDING, None),
+            (~any_of(*REACHED, DeliveryStatus.UNKNOWN), CampaignOutcome.NOBODY_REACHED.value),
+            (any_of(*OTHERS), CampaignOutcome.PARTLY_REACHED.value),
+            else_=CampaignOutcome.ALL_REACHED.value,
+        ),
+    },
+)
+
+
+def counted_recipients() -> FromClause:
+    """One row for each campaign: how many recipients it has, at all and of each status.
+
+    They are counted once, by their status; looking at each for every number takes twice as long.
+    """
+    found = (
+        select(Recipient.status, func.count().label("recipients"))
+        .where(Recipient.company_id == Campaign.company_id, Recipient.campaign_id == Campaign.id)
+        .correlate(Campaign)
+        .group_by(Recipient.status)
+        .lateral("found")
+    )
+
+    def having(*statuses: DeliveryStatus) -> AnyColumn:
+        these = func.sum(found.c.recipients).filter(found.c.status.in_(statuses))
+        return cast(func.coalesce(these, 0), Integer())
+
+    counts = {status.value.lower(): having(status) for status in DeliveryStatus}
+    counts |= {"total": having(*DeliveryStatus), "handed_over": having(*HANDED_OVER), "waiting": having(*WAITING)}
+    return select(*(count.label(name) for name, count in counts.items())).select_from(found).lateral("counts")
+
+
+COUNTS = counted_recipients()
+# A campaign without recipients has statistics too, so the rows are those of campaigns.
+STATISTICS = Source(
+    "CampaignStatistics",
+    Campaign,
+    access.campaigns,
+    inherited=access.whole_company(Campaign),
+    rows=join(Campaign, COUNTS, true()),
+    extra={
+        **dict(COUNTS.c.items()),
+        "percent": cast(COUNTS.c.total - COUNTS.c.waiting, Double())
+        * 100
+        / cast(func.nullif(COUNTS.c.total, 0), Double()),
+    },
+)
+
+
+def letters_to_be_had() -> ColumnElement[bool]:
+    return and_(Export.kind == ExportKind.LETTERS, EXPORT.columns["is_available_for_download"])
+
+
+CAMPAIGN_DELIVERY = One("Campaign.delivery", DELIVERY, key="id", child_key="campaign_id", parent_decides=True)
+CAMPAIGN_STATISTICS = One("Campaign.statistics", STATISTICS, key="id", parent_decides=True)
+# Of several the last one counts, which is the newest.
+CAMPAIGN_LETTERS = One(
+    "Campaign.letterArchive",
+    EXPORT,
+    key="id",
+    child_key="campaign_id",
+    parent_decides=True,
+    where=letters_to_be_had,
+    order=[Export.created_at, Export.id],
+)
+
+
+async def letter_archive(row: AnyRow, context: Context) -> DownloadLink | None:
+    """A new link to the newest archive of the campaign's letters; None where none can be had.
+
+    Raises FORBIDDEN without the scope of downloads.
+    """
+    require_download_scope(context)
+    found: Any = await context.load.one(CAMPAIGN_LETTERS, DOWNLOAD_COLUMNS, row.id)
+    return None if found is None else download_link(found, context)

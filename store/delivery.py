@@ -1,0 +1,96 @@
+"""What do people decide about the sending of a campaign: that it begins, stops for good, or what is unclear goes again?
+
+Each is done in the transaction that changes the campaign, whose row is locked: the sending sees both or neither.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Text, Update, func, insert, literal, literal_column, null, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from store.jobs import hasten
+from store.models import CampaignDelivery, DeliveryReport, DeliveryStatus, JobKind, Recipient
+
+WAITING = (DeliveryStatus.QUEUED, DeliveryStatus.DEFERRED)
+
+
+async def carry_out(session: AsyncSession, company_id: int, campaign_id: UUID) -> None:
+    """Has the workers begin with a campaign that is SENDING, or go on with it."""
+    await hasten(session, company_id, JobKind.CAMPAIGN, campaign_id)
+
+
+async def stop_the_clock(session: AsyncSession, company_id: int, campaign_id: UUID) -> None:
+    """For a campaign that is paused: the time for which its e-mails are tried begins anew when it goes on."""
+    await session.execute(delivery_becomes(company_id, campaign_id, deadline_at=null()))
+
+
+async def cancel_waiting(session: AsyncSession, company_id: int, campaign_id: UUID) -> int:
+    """Nothing goes to those any more who have not been written to yet; how many they are. The sending is over."""
+    ended_at = func.coalesce(CampaignDelivery.ended_at, func.now())
+    await session.execute(delivery_becomes(company_id, campaign_id, ended_at=ended_at))
+    return await moved(session, company_id, campaign_id, WAITING, DeliveryStatus.CANCELED)
+
+
+async def queue_unknown(session: AsyncSession, company_id: int, campaign_id: UUID) -> int:
+    """Has the messages go again of which nobody knows whether they went out; how many they are.
+
+    The sending is under way again, if it had ended.
+    """
+    again = {"ended_at": null(), "deadline_at": null(), "problem_code": null(), "problem_message": null()}
+    count = await moved(session, company_id, campaign_id, (DeliveryStatus.UNKNOWN,), DeliveryStatus.QUEUED)
+    if count:
+        await session.execute(delivery_becomes(company_id, campaign_id, **again))
+    return count
+
+
+def delivery_becomes(company_id: int, campaign_id: UUID, **values: object) -> Update:
+    return (
+        update(CampaignDelivery)
+        .where(CampaignDelivery.company_id == company_id, CampaignDelivery.campaign_id == campaign_id)
+        .values(values)
+    )
+
+
+async def moved(
+    session: AsyncSession,
+    company_id: int,
+    campaign_id: UUID,
+    before: tuple[DeliveryStatus, ...],
+    after: DeliveryStatus,
+    *,
+    reply: str | None = None,
+    only: ColumnElement[bool] | None = None,
+) -> int:
+    """Changes the status of all recipients that have one of these, with a report for each; how many there were.
+
+    `only`: a condition beside.
+    """
+    conditions = () if only is None else (only,)
+    sent_at = func.now() if after is DeliveryStatus.SENT else Recipient.sent_at
+    changed = (
+        update(Recipient)
+        .where(
+            Recipient.company_id == company_id,
+            Recipient.campaign_id == campaign_id,
+            Recipient.status.in_(before),
+            *conditions,
+        )
+        .values(status=after, sent_at=sent_at, due_at=None, updated_at=func.now())
+        .returning(Recipient.id)
+        .cte("changed")
+    )
+    reports = (
+        insert(DeliveryReport)
+        .from_select(
+            ["company_id", "campaign_id", "recipient_id", "status", "reply"],
+            select(
+                literal(company_id), literal(campaign_id), changed.c.id, literal(after.value), literal(reply, Text())
+            ),
+        )
+        .returning(DeliveryReport.id)
+        .cte("reports")
+    )
+    found = await session.scalar(select(func.count(literal_column("1"))).select_from(reports))
+    return int(found or 0)

@@ -1,0 +1,160 @@
+"""Does what is heard of a message move its recipient forward, once, and suppress what is gone for good?"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from sqlalchemy import delete, select, text
+
+from store.database import Database, owner_transaction
+from store.feedback import MOST_REPORTS, Feedback, FeedbackKind, take
+from store.models import DeliveryReport, DeliveryStatus, Recipient, Suppression
+from tests.conftest import World
+from tests.fingerprints import witness
+from tests.post import until
+from tests.recipients import ADDRESS, CHANNELS, Known, Sent, sent, told
+
+pytestmark = pytest.mark.anyio
+
+EVERY = list(CHANNELS.values())
+WAITING = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+
+
+async def taken(
+    one: Sent,
+    kind: FeedbackKind,
+    *,
+    permanent: bool = True,
+    reply: str = "550 no",
+    occurred_at: datetime | None = None,
+) -> bool:
+    feedback = Feedback(one.recipient_id, kind, permanent, reply, occurred_at)
+    database = Database(one.url, pool_size=1)
+    try:
+        async with database.writing(one.company_id) as session:
+            return await take(session, one.company_id, feedback)
+    finally:
+        await database.close()
+
+
+OUT = {"SENDING", "SENT", "UNKNOWN", "DEFERRED", "QUEUED"}
+BECOMES = {
+    FeedbackKind.DELIVERED: {**dict.fromkeys(OUT, "DELIVERED")},
+    FeedbackKind.DEFERRED: {},
+    FeedbackKind.BOUNCED: {**dict.fromkeys({*OUT, "DELIVERED"}, "BOUNCED")},
+    FeedbackKind.COMPLAINED: {**dict.fromkeys({*OUT, "DELIVERED", "BOUNCED"}, "UNSUBSCRIBED")},
+}
+NEVER_OUT = {"CANCELED", "FAILED"}
+
+
+@pytest.mark.parametrize("kind", FeedbackKind)
+async def test_states_go_forward_only(world: World, kind: FeedbackKind) -> None:
+    """Each event moves the states before it, leaves those after it, is reported, and counts once."""
+    for status in DeliveryStatus:
+        one = await sent(world, status)
+        heard = status not in NEVER_OUT
+        assert await taken(one, kind) is heard, status
+        known = await one.known()
+        assert known.status == BECOMES[kind].get(status, status)
+        reported = "UNSUBSCRIBED" if kind is FeedbackKind.COMPLAINED else kind
+        assert known.reports == ([(reported, "550 no")] if heard else [])
+        suppresses = heard and kind in (FeedbackKind.BOUNCED, FeedbackKind.COMPLAINED)
+        assert known.suppressions == ({ADDRESS.lower(): kind.value} if suppresses else {})
+        assert ("email" in known.consents) == (not heard or kind is not FeedbackKind.COMPLAINED)
+        async with owner_transaction(world.url) as connection:
+            await connection.execute(delete(Suppression))
+        async with witness(world.url) as changes:
+            assert not await taken(one, kind)
+            assert await changes.changed() == set()
+
+
+async def test_what_was_never_sent(world: World) -> None:
+    """Nothing can be heard of a message that nobody began to hand over, of another channel, or of another company."""
+    waiting = await sent(world, "QUEUED", attempt=0)
+    letter = await sent(world, type="LETTER")
+    theirs = await sent(world, company=world.globex)
+    foreign = Sent(world.url, world.acme.id, theirs.campaign_id, theirs.contact_id, theirs.recipient_id)
+    async with witness(world.url) as changes:
+        for one in (waiting, letter, foreign):
+            for kind in FeedbackKind:
+                assert not await taken(one, kind)
+        assert await changes.changed() == set()
+
+
+async def test_a_bounce_that_is_not_for_good(world: World) -> None:
+    """The recipient is BOUNCED and the address stays; a later one that is for good suppresses it."""
+    one = await sent(world)
+    assert await taken(one, FeedbackKind.BOUNCED, permanent=False, reply="552 full")
+    assert await one.known() == Known("BOUNCED", EVERY, [("BOUNCED", "552 full")], {})
+    assert await taken(one, FeedbackKind.BOUNCED)
+    assert (await one.known()).suppressions == {"ada@example.com": "BOUNCED"}
+
+
+async def test_reports_of_one_message_are_bounded(world: World) -> None:
+    """Whoever got a message and reports ever new things of it fills no table."""
+    one = await sent(world)
+    found = [await taken(one, FeedbackKind.DEFERRED, reply=f"450 try {number}") for number in range(MOST_REPORTS + 2)]
+    assert found == [True] * MOST_REPORTS + [False] * 2
+    assert await taken(one, FeedbackKind.BOUNCED)
+    assert (await one.known()).status == "BOUNCED"
+
+
+async def test_when_it_was_sent_and_heard(world: World) -> None:
+    """A message of which something is heard was sent; a report lies between the freezing of the audience and now."""
+    frozen_at = datetime(2025, 11, 20, tzinfo=UTC)
+    for said, kept in (
+        (datetime.min.replace(tzinfo=timezone(timedelta(hours=14))), frozen_at),
+        (frozen_at + timedelta(hours=1), frozen_at + timedelta(hours=1)),
+        (datetime.max.replace(tzinfo=timezone(-timedelta(hours=14))), None),
+        (None, None),
+    ):
+        one = await sent(world, "UNKNOWN", created_at=frozen_at)
+        assert await taken(one, FeedbackKind.DELIVERED, occurred_at=said)
+        async with owner_transaction(world.url) as connection:
+            times = select(Recipient.sent_at, Recipient.updated_at, DeliveryReport.occurred_at).join(
+                DeliveryReport, DeliveryReport.recipient_id == Recipient.id
+            )
+            row = (await connection.execute(times.where(Recipient.id == one.recipient_id))).one()
+        assert row.sent_at == row.updated_at
+        assert row.occurred_at == (kept or row.sent_at)
+
+
+async def test_the_same_at_the_same_time(world: World) -> None:
+    """Of two who say the same at once one says news: the other waits until it is known."""
+    one = await sent(world)
+    said = Feedback(one.recipient_id, FeedbackKind.BOUNCED, True, "550 no")
+    database = Database(world.url, pool_size=2)
+
+    async def also() -> bool:
+        async with database.writing(one.company_id) as session:
+            return await take(session, one.company_id, said)
+
+    async with owner_transaction(world.url) as connection:
+        async with database.writing(one.company_id) as session:
+            assert await take(session, one.company_id, said)
+            other = asyncio.create_task(also())
+
+            async def waits() -> bool:
+                return other.done() or bool(await connection.scalar(WAITING))
+
+            await until(waits)
+        assert not await other
+    await database.close()
+    assert (await one.known()).reports == [("BOUNCED", "550 no")]
+
+
+async def test_those_who_watch_are_told(world: World) -> None:
+    """Whatever is heard is a signal of its campaign."""
+    one = await sent(world)
+    async with told(world.url) as heard:
+        for kind in FeedbackKind:
+            before = len(heard)
+            await taken(one, kind)
+
+            async def is_told(before: int = before) -> bool:
+                return len(heard) > before
+
+            await until(is_told)
+    assert set(heard) == {f"{world.acme.id}:{one.campaign_id}"}
