@@ -79,7 +79,7 @@ def mail_means(settings: Settings, around: Surroundings, transport: BulkTranspor
         transport=transport,
         connections=settings.mail_connections,
         pacer=Pacer(
-            settings.mails_per_second or math.inf,
+            settings.mails_per_second or (DEMO_PACE if transport is OUTBOX else math.inf),
             settings.mails_per_domain_per_second or math.inf,
             clock=time.monotonic,
         ),

@@ -130,10 +130,7 @@ class Feed:
         if rows:
             self._after = rows[-1].id
         self._ended = len(rows) < BATCH
-        # A contact that was deleted just now is found without it the next time.
-        return [
-            self._item(row, found[row.contact_id]) for row in rows if row.id not in left_out and row.contact_id in found
-        ]
+        return [self._item(row, found[row.contact_id]) for row in rows if row.id not in left_out]
 
     def _item(self, row: AnyRow, merged: AnyRow) -> Item:
         link = self._plan.unsubscribe_url or self._unsubscribe_link(self._plan.company_id, row.id)

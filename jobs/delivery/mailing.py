@@ -35,6 +35,8 @@ GRACE_SECONDS = 5.0
 # Seconds until a connection that could not be made is tried again.
 AGAIN_AFTER = 1.0
 FAILED_OTHERS = "The mail server has failed others a moment ago."
+# So often a mail at which the server goes away is tried again without a pause: it may be the mail that it minds.
+MOST_AT_ONCE = 5
 UNFIT = "The contact's data cannot be written in a mail."
 
 
@@ -190,9 +192,9 @@ class Mailing:
                 return Ended(begun.id, begun.attempt, DeliveryStatus.FAILED, reply)
             case Outcome.UNCERTAIN:
                 return Ended(begun.id, begun.attempt, DeliveryStatus.UNKNOWN, reply)
-            case Outcome.SERVER_AWAY:
+            case Outcome.SERVER_AWAY if begun.attempt < MOST_AT_ONCE:
                 return Ended(begun.id, begun.attempt, DeliveryStatus.QUEUED)
-            case Outcome.NOT_NOW:
+            case Outcome.NOT_NOW | Outcome.SERVER_AWAY:
                 return self._put_off(begun, reply)
 
     def _put_off(self, begun: Begun, reply: str) -> Ended:
