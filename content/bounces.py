@@ -34,7 +34,7 @@ RECEIPT = "message/disposition-notification"  # RFC 8098: somebody has opened it
 ORIGINALS = ("message/rfc822", "message/global", "text/rfc822-headers", "message/global-headers")
 # What servers that deliver a mail note of the address that it came for.
 ENVELOPE_HEADERS = ("Delivered-To", "X-Original-To", "Envelope-To", "To")
-AUTOMATIC = ("X-Autoreply", "X-Autorespond", "X-Auto-Reply")
+AUTOMATIC = ("X-Autoreply", "X-Autorespond", "X-Auto-Reply", "X-Auto-Response-Suppress")
 # Statuses (RFC 3463) of a refusal that is not about the address, without their class.
 NOT_THE_ADDRESS = {
     "2.2": "the mailbox is full",

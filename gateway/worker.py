@@ -99,15 +99,15 @@ def build_worker(settings: Settings, database: Database, around: Surroundings) -
     transport = transport_of(settings, demo=around.demo)
     writers = {ExportKind.LETTERS: writing_letters(settings.letter_processes)}
     exporter = Exporter(Means(database, files, limits_of(settings), time.monotonic, writers=writers), spooled)
-    # Exports and campaigns may take long: one slot is left to what is done at once, where there are several.
-    slots = max(1, settings.worker_concurrency - 1)
+    # Exports and campaigns take long: where there are several slots, one is left to what is done at once.
+    for_campaigns = max(1, (settings.worker_concurrency - 1) // 2)
+    for_exports = max(1, settings.worker_concurrency - 1 - for_campaigns)
+    sender = CampaignSender(database, mail_means(settings, around, transport))
     duties = {
         JobKind.TEST_MAIL: Duty(MailTester(database, transport)),
         JobKind.NOTICE: Duty(Notifier(database, transport, around.public_url, around.now)),
-        JobKind.EXPORT: Duty(exporter, at_once=True, per_company=settings.exports_per_company, slots=slots),
-        JobKind.CAMPAIGN: Duty(
-            CampaignSender(database, mail_means(settings, around, transport)), at_once=True, slots=slots, patient=True
-        ),
+        JobKind.EXPORT: Duty(exporter, at_once=True, per_company=settings.exports_per_company, slots=for_exports),
+        JobKind.CAMPAIGN: Duty(sender, at_once=True, slots=for_campaigns, patient=True),
     }
     chores = (
         Chore(partial(start_due, database), DUE_EVERY),

@@ -123,12 +123,14 @@ class Queue:
                 await wake_workers(session)
             return True
 
-    async def put_back(self, claim: Claim, pause: float, *, failed: bool) -> bool:
+    async def put_back(self, claim: Claim, pause: float, *, failed: bool, done: bool = False) -> bool:
         """Lets the job be claimed again after `pause` seconds, or at once and in the turn that it had for 0.
 
-        `failed`: whether the attempt counts as a failure. False, and nothing is done, if the claim was lost.
+        `failed`: whether the attempt counts as a failure; `done`: it did what there was to do, so those before count no
+        more. False, and nothing is done, if the claim was lost.
         """
-        released = update(Job).where(*held(claim)).values(claimed_until=None, failures=Job.failures + int(failed))
+        failures = literal(0) if done else Job.failures + int(failed)
+        released = update(Job).where(*held(claim)).values(claimed_until=None, failures=failures)
         if pause:
             released = released.values(due_at=NOW + timedelta(seconds=pause))
         async with self._database.writing(claim.company_id) as session:

@@ -18,6 +18,8 @@ from store.signals import listening
 
 # So long after the grace time the jobs that were cut off may take to end, and to be handed back.
 HAND_BACK_SECONDS = 1.5
+# Of a job that is to be gone on with.
+SHORTEST_PAUSE = 0.01
 
 
 @dataclass(frozen=True)
@@ -266,9 +268,11 @@ class Worker:
     async def _wait(self, claim: Claim, seconds: float) -> None:
         """If this fails, the job goes on when its lease is over."""
         try:
-            await self._queue.put_back(claim, seconds, failed=False)
+            # Never in the turn that it had: others that are due come first.
+            await self._queue.put_back(claim, max(seconds, SHORTEST_PAUSE), failed=False, done=True)
         except Exception as error:  # noqa: BLE001 - reported; see above
             report(error, "putting back", claim)
+        self._wake.set()
 
     async def _try_later(self, claim: Claim, error: Exception) -> bool:
         """Whether there is no other attempt. If this fails as well, the job is tried again when its lease is over."""

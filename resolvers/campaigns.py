@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ARRAY, Integer, Text, any_, exists
+from sqlalchemy import ARRAY, ColumnElement, Integer, Text, any_, exists
 
 from resolvers.contacts import RELATIONS_PATH
 from resolvers.edges import Filter, Link, Many, One, Paged
@@ -14,16 +14,34 @@ from resolvers.templates import TEMPLATE
 from store import access
 from store.models import Campaign, CampaignStatus, CampaignTaskUser, DeliveryStatus, Recipient
 
+# A message to them was handed over, or is just being.
+BEGUN = (
+    DeliveryStatus.SENDING,
+    DeliveryStatus.SENT,
+    DeliveryStatus.DELIVERED,
+    DeliveryStatus.BOUNCED,
+    DeliveryStatus.UNSUBSCRIBED,
+    DeliveryStatus.UNKNOWN,
+)
+
+
+def any_recipient(*statuses: DeliveryStatus) -> ColumnElement[bool]:
+    """Whether the campaign has a recipient with one of these."""
+    return exists().where(
+        Recipient.company_id == Campaign.company_id,
+        Recipient.campaign_id == Campaign.id,
+        Recipient.status.in_(statuses),
+    )
+
+
 CAMPAIGN = Source(
     "Campaign",
     Campaign,
     access.campaigns,
     extra={
-        "has_unknown": exists().where(
-            Recipient.company_id == Campaign.company_id,
-            Recipient.campaign_id == Campaign.id,
-            Recipient.status == DeliveryStatus.UNKNOWN,
-        )
+        "has_unknown": any_recipient(DeliveryStatus.UNKNOWN),
+        # The campaign's own columns tell of it a second later.
+        "has_begun": any_recipient(*BEGUN),
     },
 )
 

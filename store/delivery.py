@@ -7,11 +7,21 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, Update, func, insert, literal, literal_column, null, select, update
+from sqlalchemy import ColumnElement, Text, Update, case, func, insert, literal, literal_column, null, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from store.jobs import hasten
-from store.models import CampaignDelivery, DeliveryReport, DeliveryStatus, JobKind, Recipient
+from store.models import (
+    CampaignDelivery,
+    DeliveryReport,
+    DeliveryStatus,
+    Export,
+    ExportKind,
+    ExportStatus,
+    JobKind,
+    Recipient,
+)
+from store.signals import Channel, signal
 
 WAITING = (DeliveryStatus.QUEUED, DeliveryStatus.DEFERRED)
 
@@ -30,7 +40,30 @@ async def cancel_waiting(session: AsyncSession, company_id: int, campaign_id: UU
     """Nothing goes to those any more who have not been written to yet; how many they are. The sending is over."""
     ended_at = func.coalesce(CampaignDelivery.ended_at, func.now())
     await session.execute(delivery_becomes(company_id, campaign_id, ended_at=ended_at))
-    return await moved(session, company_id, campaign_id, WAITING, DeliveryStatus.CANCELED)
+    count = await moved(session, company_id, campaign_id, WAITING, DeliveryStatus.CANCELED)
+    await cancel_letters(session, company_id, campaign_id)
+    return count
+
+
+async def cancel_letters(session: AsyncSession, company_id: int, campaign_id: UUID) -> None:
+    """Stops the export that makes a campaign's letters: at once if no worker has begun it."""
+    stopped = (
+        update(Export)
+        .where(
+            Export.company_id == company_id,
+            Export.campaign_id == campaign_id,
+            Export.kind == ExportKind.LETTERS,
+            Export.status.in_((ExportStatus.PENDING, ExportStatus.RUNNING)),
+        )
+        .values(
+            status=case((Export.status == ExportStatus.PENDING, ExportStatus.CANCELED), else_=ExportStatus.CANCELING),
+            sequence=Export.sequence + 1,
+            updated_at=func.now(),
+            updated_in_db_at=func.now(),
+        )
+        .returning(Export.id)
+    )
+    await signal(session, Channel.EXPORTS, company_id, *(await session.scalars(stopped)).all())
 
 
 async def queue_unknown(session: AsyncSession, company_id: int, campaign_id: UUID) -> int:

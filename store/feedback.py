@@ -50,25 +50,24 @@ class Feedback:
 
 
 async def take(session: AsyncSession, company_id: int, feedback: Feedback) -> bool:
-    """Writes down what is said of an e-mail; whether it is news. The same again, or of what was not sent, is none."""
+    """Writes down what is said of an e-mail; whether it is news. The same again, or of what was not sent, is none.
+
+    What it says of the person or the address counts even if no more than that is new.
+    """
     recipient = await locked_recipient(session, company_id, feedback.recipient_id)
     if recipient is None or recipient.type != CampaignType.EMAIL or not recipient.heard:
         return False
     status = STATUSES[feedback.kind]
-    if await is_known(session, recipient, status, feedback.reply):
-        return False
+    reported = False
     if feedback.kind is FeedbackKind.COMPLAINED:
         reply, occurred_at = feedback.reply, feedback.occurred_at
         reported = await withdraw_consent(session, company_id, recipient.id, reply=reply, occurred_at=occurred_at)
-        await suppress_address(session, recipient, SuppressionReason.COMPLAINED)
-    else:
-        reported = False
-        if feedback.kind is not FeedbackKind.DEFERRED:
-            await advance(session, recipient, status)
-        if feedback.kind is FeedbackKind.BOUNCED and feedback.permanent:
-            await suppress_address(session, recipient, SuppressionReason.BOUNCED)
-    if not reported:
-        await add_report(session, recipient, status, feedback.reply, feedback.occurred_at)
+    suppressed = await suppress_address(session, recipient, feedback)
+    if reported or await is_known(session, recipient, status, feedback.reply):
+        return reported or suppressed
+    if feedback.kind in (FeedbackKind.DELIVERED, FeedbackKind.BOUNCED):
+        await advance(session, recipient, status)
+    await add_report(session, recipient, status, feedback.reply, feedback.occurred_at)
     return True
 
 
@@ -84,7 +83,16 @@ async def is_known(session: AsyncSession, recipient: AnyRow, status: DeliverySta
     return bool(found.same) or found.reports >= MOST_REPORTS
 
 
-async def suppress_address(session: AsyncSession, recipient: AnyRow, reason: SuppressionReason) -> None:
-    """What a report says the address is counts for nothing: its sender is not known, the recipient is."""
-    if recipient.address is not None:
-        await suppress(session, recipient.company_id, [recipient.address], reason, recipient.campaign_id)
+async def suppress_address(session: AsyncSession, recipient: AnyRow, feedback: Feedback) -> bool:
+    """Whether the address is not mailed to any more from now on. What a report says the address is counts for nothing:
+    its sender is not known, the recipient is.
+    """
+    if feedback.kind is FeedbackKind.COMPLAINED:
+        reason = SuppressionReason.COMPLAINED
+    elif feedback.kind is FeedbackKind.BOUNCED and feedback.permanent:
+        reason = SuppressionReason.BOUNCED
+    else:
+        return False
+    if recipient.address is None:
+        return False
+    return await suppress(session, recipient.company_id, [recipient.address], reason, recipient.campaign_id) > 0

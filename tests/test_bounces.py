@@ -124,6 +124,7 @@ def test_other_ways_to_write_a_report() -> None:
         b"From MAILER-DAEMON  Sat Nov 21 12:00:00 2026\r\n" + usual,
         usual.replace(b"message/delivery-status", b"Message/Delivery-STATUS"),
         usual.replace(b"Content-Type: multipart", b"CONTENT-TYPE: Multipart"),
+        b"X-Auto-Response-Suppress: All\r\nAuto-Submitted: auto-replied\r\n" + usual,
         usual + b"x" * 4_000_000,
         wrapped % (PATH.encode(), usual),
     ):
@@ -142,6 +143,8 @@ def test_other_ways_to_write_a_report() -> None:
         ({"Return_Path": "<>", "Auto_Submitted": "auto-generated"}, False),
         ({"Return_Path": "<>", "Precedence": "auto_reply"}, False),
         ({"Return_Path": "<>", "X_Autoreply": "yes"}, False),
+        ({"Return_Path": "<>", "X_Autorespond": "yes"}, False),
+        ({"Return_Path": "<>", "X_Auto_Response_Suppress": "All"}, False),
         ({"Return_Path": "<>", "Content_Type": "message/disposition-notification"}, False),
         ({"Return_Path": "<ada@example.com>", "From": "postmaster@mx.example"}, False),
         ({"From": "Ada <ada@example.com>"}, False),

@@ -260,6 +260,11 @@ def test_no_sheet_leaves_the_head(pieces: list[str]) -> None:
     assert re.fullmatch(r"(@media x\{\.a\{color:red\}\}\n)*", sheet)
 
 
+def test_deep_style_sheets_are_answered() -> None:
+    """Blocks within blocks are read to their end once: otherwise this takes minutes."""
+    assert clean(f"<style>{'a{' * 50_000}{'b{}' * 50_000}</style>").media == ""
+
+
 def test_styles_for_one_medium_are_not_for_all() -> None:
     """A style element for print is not inlined; one for all screens is."""
     for medium, inlined in (("print", False), (" Screen ", True), ("all", True), ("", True)):

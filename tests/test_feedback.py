@@ -6,11 +6,12 @@ import asyncio
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, select, text, update
 
+from store.consent import withdraw_consent
 from store.database import Database, owner_transaction
 from store.feedback import MOST_REPORTS, Feedback, FeedbackKind, take
-from store.models import DeliveryReport, DeliveryStatus, Recipient, Suppression
+from store.models import Contact, DeliveryReport, DeliveryStatus, Recipient, Suppression
 from tests.conftest import World
 from tests.fingerprints import witness
 from tests.post import until
@@ -27,7 +28,7 @@ async def taken(
     kind: FeedbackKind,
     *,
     permanent: bool = True,
-    reply: str = "550 no",
+    reply: str | None = "550 no",
     occurred_at: datetime | None = None,
 ) -> bool:
     feedback = Feedback(one.recipient_id, kind, permanent, reply, occurred_at)
@@ -63,11 +64,11 @@ async def test_states_go_forward_only(world: World, kind: FeedbackKind) -> None:
         suppresses = heard and kind in (FeedbackKind.BOUNCED, FeedbackKind.COMPLAINED)
         assert known.suppressions == ({ADDRESS.lower(): kind.value} if suppresses else {})
         assert ("email" in known.consents) == (not heard or kind is not FeedbackKind.COMPLAINED)
-        async with owner_transaction(world.url) as connection:
-            await connection.execute(delete(Suppression))
         async with witness(world.url) as changes:
             assert not await taken(one, kind)
             assert await changes.changed() == set()
+        async with owner_transaction(world.url) as connection:
+            await connection.execute(delete(Suppression))
 
 
 async def test_what_was_never_sent(world: World) -> None:
@@ -90,6 +91,52 @@ async def test_a_bounce_that_is_not_for_good(world: World) -> None:
     assert await one.known() == Known("BOUNCED", EVERY, [("BOUNCED", "552 full")], {})
     assert await taken(one, FeedbackKind.BOUNCED)
     assert (await one.known()).suppressions == {"ada@example.com": "BOUNCED"}
+
+
+async def test_a_complaint_after_unsubscribing(world: World) -> None:
+    """Who has unsubscribed and then complains, both without a word, is suppressed, once, and reported no second time.
+
+    Who agreed again in between does not agree any more.
+    """
+    for agreed_again in (False, True):
+        one = await sent(world, email=f"again-{agreed_again}@example.com".lower())
+        database = Database(world.url, pool_size=1)
+        async with database.writing(one.company_id) as session:
+            assert await withdraw_consent(session, one.company_id, one.recipient_id)
+        await database.close()
+        async with owner_transaction(world.url) as connection:
+            given = update(Contact).where(Contact.id == one.contact_id).values(email_consent_given=agreed_again)
+            await connection.execute(given)
+        assert await taken(one, FeedbackKind.COMPLAINED, reply=None)
+        known = await one.known()
+        assert known.suppressions == {f"again-{agreed_again}@example.com".lower(): "COMPLAINED"}
+        assert "email" not in known.consents
+        assert known.reports == [("UNSUBSCRIBED", None)] * (2 if agreed_again else 1)
+        async with witness(world.url) as changes:
+            assert not await taken(one, FeedbackKind.COMPLAINED, reply=None)
+            assert await changes.changed() == set()
+
+
+async def test_a_bounce_for_good_in_the_same_words(world: World) -> None:
+    """A bounce that turns out to be for good suppresses the address although its reply is known, and does so once."""
+    one = await sent(world)
+    assert await taken(one, FeedbackKind.BOUNCED, permanent=False)
+    assert await taken(one, FeedbackKind.BOUNCED)
+    assert await one.known() == Known("BOUNCED", EVERY, [("BOUNCED", "550 no")], {ADDRESS.lower(): "BOUNCED"})
+    async with witness(world.url) as changes:
+        assert not await taken(one, FeedbackKind.BOUNCED)
+        assert await changes.changed() == set()
+
+
+async def test_a_bounce_for_good_after_many(world: World) -> None:
+    """A bounce for good suppresses the address also when no more reports of the message are kept."""
+    one = await sent(world)
+    for number in range(MOST_REPORTS):
+        assert await taken(one, FeedbackKind.BOUNCED, permanent=False, reply=f"552 full {number}")
+    assert await taken(one, FeedbackKind.BOUNCED)
+    known = await one.known()
+    assert known.suppressions == {ADDRESS.lower(): "BOUNCED"}
+    assert len(known.reports) == MOST_REPORTS
 
 
 async def test_reports_of_one_message_are_bounded(world: World) -> None:

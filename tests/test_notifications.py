@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,6 +15,7 @@ from resolvers.global_ids import encode
 from store.database import Database, owner_transaction
 from store.models import NotificationKind, User
 from store.notifications import notify
+from store.signals import Channel, listening_to
 from tests.build import Builder, TestCompany
 from tests.client import Gateway
 from tests.conftest import World
@@ -153,6 +155,32 @@ async def test_marked_as_read(gateway: Gateway, world: World) -> None:
     assert await marked({"all": True}) == 0
     unread = "SELECT array_agg(id) FROM notifications WHERE read_at IS NULL AND company_id = :company"
     assert set(await value(world, unread, company=acme.id)) == {acme.rows["notification"], of_manager}
+
+
+async def test_marking_many(gateway: Gateway, world: World) -> None:
+    """However many are unread, all are marked by one statement without a parameter for each, and one signal tells."""
+    acme, many = world.acme, 200
+    made = """
+        INSERT INTO notifications (id, company_id, user_id, kind)
+        SELECT gen_random_uuid(), :company, :user, 'LETTERS_READY' FROM generate_series(1, :many)
+        RETURNING 1
+    """
+    await value(world, made, company=acme.id, user=acme.member, many=many)
+    heard: list[str] = []
+    database = Database(world.url, pool_size=1)
+    async with listening_to(database, {Channel.NOTIFICATIONS.value: heard.append}), gateway.counting() as statements:
+        answer = await gateway.ask(READ, acme.tokens["member"], {"scope": {"all": True}})
+        assert answer.data["markNotificationsRead"] == {"markedCount": many, "userErrors": []}
+        # Signals come in the order of their transactions: after this one there is none of before.
+        await value(world, "SELECT pg_notify(:channel, 'end')", channel=Channel.NOTIFICATIONS.value)
+        with anyio.fail_after(PATIENCE_SECONDS):
+            while "end" not in heard:
+                await anyio.sleep(0.01)
+    await database.close()
+    assert len(heard) == 2
+    (update,) = [statement for statement in statements if " notifications" in statement]
+    assert "UPDATE" in update
+    assert len(re.findall(r"\$\d+", update)) < 10
 
 
 async def test_what_cannot_be_marked(gateway: Gateway, world: World) -> None:

@@ -8,9 +8,9 @@ from uuid import UUID, uuid4
 import pytest
 from structlog.testing import capture_logs
 
+from jobs.replies import readable
 from jobs.smtp import UNCERTAIN, SmtpTransport
 from jobs.smtp import mail_server as server_of
-from jobs.replies import readable
 from jobs.test_mails import GIVEN_UP, STOPPED, MailTester
 from jobs.transport import OUTBOX, Answer, Mail, Outcome
 from jobs.worker import Pace

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from functools import partial
 
+import asyncpg  # type: ignore[import-untyped]  # it brings no types along
 from sqlalchemy import exists, func, null, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -33,6 +34,7 @@ from store.sql_types import AnyRow
 # Seconds after which a campaign that is paused, or waits for something, is looked at again; a resumed one at once.
 PAUSED = 10.0
 LONGEST_WAIT = 60.0
+SOON = 1.0
 STOPPED = "The worker stopped while the message was being handed over: it may have gone out."
 GIVEN_UP = "Given up after a fault of the gateway; nothing was handed over."
 TOO_LATE = "Given up: the mail server could not be reached in time."
@@ -57,7 +59,11 @@ class CampaignSender:
         }
 
     async def __call__(self, claim: Claim) -> Write:
-        plan = await through_outages(lambda: self._begin(claim))
+        try:
+            plan = await through_outages(lambda: self._begin(claim))
+        except asyncpg.ForeignKeyViolationError:
+            # A contact was deleted while the audience was frozen.
+            raise Later(SOON) from None
         if plan is None:
             return nothing
         problem = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncpg  # type: ignore[import-untyped]  # it brings no types along
-from sqlalchemy import PoolProxiedConnection
+from sqlalchemy import PoolProxiedConnection, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from jobs.faults import is_lost_database
@@ -12,8 +13,29 @@ from store.faults import UNREACHABLE_STATES
 from store.sql_types import AnySelect
 
 CLOSING_SECONDS = 2.0
+# The server gives up first, and says why.
+GRACE_SECONDS = 5.0
 # For all that this connection does; a transaction of its own for each statement would be three more messages.
 SET_COMPANY = "SELECT set_config('app.company_id', $1, false)"
+
+
+async def rows_in_time(session: AsyncSession, statement: AnySelect, seconds: float) -> list[tuple[object, ...]]:
+    """The rows of a statement in a session's transaction that may take longer than others."""
+    await session.execute(select(func.set_config("statement_timeout", str(int(seconds * 1000)), True)))
+    connection = await session.connection()
+    raw = await connection.get_raw_connection()
+    driver = raw.driver_connection
+    assert driver is not None
+    compiled = statement.compile(dialect=connection.dialect)
+    # The driver has a limit of its own, which SQLAlchemy cannot change for one statement.
+    found = await driver.fetch(compiled.string, *arguments_of(compiled, {}), timeout=seconds + GRACE_SECONDS)
+    return [tuple(row) for row in found]
+
+
+def arguments_of(compiled: SQLCompiler, parameters: Parameters) -> list[object]:
+    """The values of `$1`, `$2` and so on."""
+    values = compiled.construct_params(dict(parameters))
+    return [values[name] for name in compiled.positiontup or ()]
 
 
 class DirectConnection:
@@ -28,8 +50,7 @@ class DirectConnection:
 
     async def rows(self, parameters: Parameters) -> list[tuple[object, ...]]:
         """Raises `ConnectionError` for what passes by itself: whether the statement was carried out is not known."""
-        values = self._compiled.construct_params(dict(parameters))
-        arguments = [values[name] for name in self._compiled.positiontup or ()]
+        arguments = arguments_of(self._compiled, parameters)
         try:
             connection = await self._opened()
             found = await connection.fetch(self._compiled.string, *arguments)

@@ -83,7 +83,12 @@ async def write_end(session: AsyncSession, plan: Plan, sent: int, *, reached: bo
     await session.execute(
         update(CampaignDelivery)
         .where(CampaignDelivery.company_id == plan.company_id, CampaignDelivery.campaign_id == plan.campaign_id)
-        .values(ended_at=func.now(), per_second=None, problem_code=None, problem_message=None)
+        .values(
+            ended_at=func.coalesce(CampaignDelivery.ended_at, func.now()),
+            per_second=None,
+            problem_code=None,
+            problem_message=None,
+        )
     )
     await signal(session, Channel.CAMPAIGNS, plan.company_id, plan.campaign_id)
 

@@ -26,6 +26,7 @@ MOST_HELD = 2_000
 LONGEST_SLEEP = 0.25
 DELETED = "The contact was deleted before the message was sent."
 WITHDRAWN = "The contact withdrew their consent before the message was sent."
+SUPPRESSED = "The address is not mailed to any more: messages to it came back."
 NO_ADDRESS = "The contact has no address."
 
 
@@ -146,5 +147,7 @@ def why_not(row: AnyRow, contacts: Container[UUID]) -> Ended | None:
         return Ended(row.id, row.attempt, DeliveryStatus.FAILED, DELETED)
     if not row.consent:
         return Ended(row.id, row.attempt, DeliveryStatus.FAILED, WITHDRAWN)
+    if row.suppressed:
+        return Ended(row.id, row.attempt, DeliveryStatus.FAILED, SUPPRESSED)
     problem = NO_ADDRESS if row.address is None else address_problem(row.address)
     return None if problem is None else Ended(row.id, row.attempt, DeliveryStatus.FAILED, problem)

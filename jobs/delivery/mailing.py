@@ -35,6 +35,10 @@ GRACE_SECONDS = 5.0
 # Seconds until a connection that could not be made is tried again.
 AGAIN_AFTER = 1.0
 FAILED_OTHERS = "The mail server has failed others a moment ago."
+# So many in a row may not be begun: then it is the campaign that does not go on.
+MOST_REFUSED = 3
+# Seconds after which others have their turn.
+LONGEST_TURN = 60.0
 # So often a mail at which the server goes away is tried again without a pause: it may be the mail that it minds.
 MOST_AT_ONCE = 5
 UNFIT = "The contact's data cannot be written in a mail."
@@ -75,11 +79,16 @@ class Mailing:
         self._sender = Mailbox(plan.sender)
         self._away: Answer | None = None
         self._stopping = False
-        self._looked_at = False
+        self._looked_at = self._probing = False
+        self._refused = 0
 
     async def run(self) -> float | None:
         """Writes to all who are due; the seconds until there is more to do, None if nobody waits any more."""
         means = self._means
+        wait = await self._next_due()
+        if wait is None or wait > 0:
+            return wait
+        self._probing = means.breaker.is_open
         if not means.breaker.allows():
             await self._progress.wait_for(mail_server_unavailable(FAILED_OTHERS))
             return means.breaker.wait()
@@ -89,10 +98,13 @@ class Mailing:
             await first.close()
             return max(means.breaker.wait(), AGAIN_AFTER)
         template = MailTemplate(await asyncio.to_thread(self._compiled), sender=self._sender)
-        connections = [first, *(means.transport.connection() for _ in range(means.connections - 1))]
-        await self._send(template, connections)
+        more = 0 if self._probing else means.connections - 1
+        await self._send(template, [first, *(means.transport.connection() for _ in range(more))])
         if self._away is None:
             means.breaker.succeeded()
+        return await self._next_due()
+
+    async def _next_due(self) -> float | None:
         plan = self._plan
 
         async def waiting() -> float | None:
@@ -106,10 +118,12 @@ class Mailing:
         self._ledger.start()
         watching = asyncio.create_task(self._progress.watch(self._stop))
         lanes = [asyncio.create_task(self._lane(template, connection)) for connection in connections]
+        ending = asyncio.get_running_loop().call_later(LONGEST_TURN, self._stop)
         try:
             # Not `gather`, which would cut them off in the middle when this is cancelled.
             await asyncio.wait(lanes, return_when=asyncio.FIRST_EXCEPTION)
         finally:
+            ending.cancel()
             self._stop()
             await self._wind_up(lanes, watching, connections)
         for lane in lanes:
@@ -123,9 +137,11 @@ class Mailing:
         for task in (*late, watching):
             task.cancel()
         await asyncio.gather(*lanes, watching, self._feed.close(), return_exceptions=True)
-        await self._ledger.close()
-        await self._progress.write(self._problem())
-        await asyncio.gather(*(connection.close() for connection in connections), return_exceptions=True)
+        try:
+            await self._ledger.close()
+            await self._progress.write(self._problem())
+        finally:
+            await asyncio.gather(*(connection.close() for connection in connections), return_exceptions=True)
 
     def _compiled(self) -> CompiledMessage:
         plan = self._plan
@@ -151,9 +167,12 @@ class Mailing:
         subject, html = ("", "") if built is None else (built.subject, built.html)
         begun = Begun(item.id, item.attempt + 1, subject, html)
         if not await self._ledger.begin(begun):
-            # Paused or canceled, or no longer as it was.
-            self._stop()
+            # Paused or canceled, or this one is no longer as it was.
+            self._refused += 1
+            if self._refused >= MOST_REFUSED:
+                self._stop()
             return
+        self._refused = 0
         if built is None:
             self._ledger.end(Ended(begun.id, begun.attempt, DeliveryStatus.FAILED, UNFIT))
             return
@@ -163,6 +182,9 @@ class Mailing:
             self._is_away(answer)
         else:
             self._means.breaker.succeeded()
+        if self._probing:
+            # One was enough to see whether the server is there again.
+            self._stop()
         gone = answer.outcome is Outcome.ADDRESS_REFUSED
         self._ledger.end(self._ended(begun, answer), refused=item.address if gone else None)
 

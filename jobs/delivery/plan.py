@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from content.addresses import address_problem, ascii_domain, domain_of
+from jobs.delivery.direct import rows_in_time
 from jobs.delivery.problems import (
     EMPTY_AUDIENCE,
     NO_CONTENT,
@@ -44,8 +45,7 @@ from store.sender_domain import find_sender_domain
 from store.sql_types import AnyRow
 
 # Reads and writes a row for each contact; a usual statement may take less.
-FREEZING_SECONDS = 600
-PATIENCE = select(func.set_config("statement_timeout", str(FREEZING_SECONDS * 1000), True))
+FREEZING_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,6 @@ async def freeze(session: AsyncSession, campaign: AnyRow, deadline: timedelta) -
         raise Unsendable(NO_CONTENT)
     sender = await sender_of(session, campaign)
     template = await template_of(session, campaign)
-    await session.execute(PATIENCE)
     mine = campaign.company_id, campaign.id
     await session.execute(delete(Recipient).where(Recipient.company_id == mine[0], Recipient.campaign_id == mine[1]))
     await session.execute(
@@ -166,7 +165,10 @@ async def write_recipients(
         .cte("frozen")
     )
     counted = select(verdicts.c.reason, func.count().label("contacts")).group_by(verdicts.c.reason).add_cte(frozen)
-    return {row.reason: row.contacts for row in await session.execute(counted)}
+    return {
+        None if reason is None else str(reason): int(str(contacts))
+        for reason, contacts in await rows_in_time(session, counted, FREEZING_SECONDS)
+    }
 
 
 async def audience_of(session: AsyncSession, campaign: AnyRow) -> Audience:

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from sqlalchemy import ColumnElement, and_, case, func, literal, select, update
+from sqlalchemy import CTE, ColumnElement, and_, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jobs.delivery import ending
@@ -15,7 +15,7 @@ from jobs.delivery.plan import Plan
 from jobs.delivery.problems import Problem
 from jobs.faults import report, through_outages
 from store.database import Database
-from store.models import Campaign, CampaignDelivery, CampaignStatus, DeliveryStatus
+from store.models import Campaign, CampaignDelivery, CampaignStatus, DeliveryStatus, Recipient
 from store.signals import Channel, signal
 
 EVERY = 1.0
@@ -79,18 +79,26 @@ class Progress:
         await through_outages(once)
 
     async def _write(self, session: AsyncSession, sent: int, begun: bool, problem: Problem | None) -> bool:
+        """The rows are locked last, by a single statement: a worker that is stopped while it has them locked would
+        keep everybody else from the campaign.
+        """
         plan = self._plan
         mine = Campaign.company_id == plan.company_id, Campaign.id == plan.campaign_id
         goes_on = case(
             (and_(Campaign.status == CampaignStatus.SENDING, Campaign.paused_at.is_(None)), True), else_=False
         )
-        await session.execute(ending.LET_GO)
-        wanted = bool(await session.scalar(select(goes_on).where(*mine).with_for_update(key_share=True)))
+        written = select(goes_on).where(*mine).add_cte(self._sign_of_life(sent, problem))
         if sent > self._told or begun:
-            total = await self._total(session, sent)
-            sent_at = func.coalesce(Campaign.sent_at, func.now())
-            await session.execute(update(Campaign).where(*mine).values(total_sent=total, sent_at=sent_at))
-        await session.execute(
+            values = {"total_sent": self._total(sent), "sent_at": func.coalesce(Campaign.sent_at, func.now())}
+            told = update(Campaign).where(*mine).values(values).returning(Campaign.id)
+            written = written.add_cte(told.cte("told"))
+        await signal(session, Channel.CAMPAIGNS, plan.company_id, plan.campaign_id)
+        await session.execute(ending.LET_GO)
+        return bool(await session.scalar(written))
+
+    def _sign_of_life(self, sent: int, problem: Problem | None) -> CTE:
+        plan = self._plan
+        written = (
             update(CampaignDelivery)
             .where(
                 CampaignDelivery.company_id == plan.company_id,
@@ -104,21 +112,21 @@ class Progress:
                 problem_message=None if problem is None else problem.message,
             )
         )
-        await signal(session, Channel.CAMPAIGNS, plan.company_id, plan.campaign_id)
-        return wanted
+        return written.returning(CampaignDelivery.campaign_id).cte("written")
 
-    async def _total(self, session: AsyncSession, sent: int) -> ColumnElement[int]:
-        """How many it is that the campaign has reached.
+    def _total(self, sent: int) -> ColumnElement[int]:
+        """How many the campaign has reached.
 
-        When its sending is over, whoever ended it has counted what was not told yet by others: it is counted anew.
+        When it is over, whoever ended it has counted those too that others had not told yet: it is counted anew.
         """
-        mine = self._plan.company_id, self._plan.campaign_id
-        over = select(CampaignDelivery.ended_at.is_not(None)).where(
-            CampaignDelivery.company_id == mine[0], CampaignDelivery.campaign_id == mine[1]
+        plan = self._plan
+        counted = select(func.count(Recipient.sent_at)).where(
+            Recipient.company_id == plan.company_id,
+            Recipient.campaign_id == plan.campaign_id,
+            Recipient.status.in_(ending.HANDED_OVER),
         )
-        if await session.scalar(over):
-            return literal(ending.written_to(await ending.statuses(session, *mine)))
-        return func.coalesce(Campaign.total_sent, 0) + (sent - self._told)
+        so_far = func.coalesce(Campaign.total_sent, 0) + (sent - self._told)
+        return case((Campaign.status == CampaignStatus.SENDING, so_far), else_=counted.scalar_subquery())
 
     def _pace(self, sent: int) -> float | None:
         """Messages a second lately; None until there is a stretch of time to tell it by."""

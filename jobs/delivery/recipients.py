@@ -23,6 +23,7 @@ from sqlalchemy import (
     TableValuedAlias,
     Text,
     Uuid,
+    all_,
     and_,
     any_,
     bindparam,
@@ -52,6 +53,7 @@ from store.models import (
     DeliveryStatus,
     Job,
     Recipient,
+    Suppression,
 )
 from store.sql_types import AnyRow, AnySelect
 
@@ -67,6 +69,10 @@ MINE = Recipient.company_id == COMPANY_ID, Recipient.campaign_id == CAMPAIGN_ID
 
 def has_one_of(statuses: Sequence[DeliveryStatus]) -> ColumnElement[bool]:
     return Recipient.status == any_(literal([status.value for status in statuses], ARRAY(Text())))
+
+
+def is_final(status: ColumnElement[str]) -> ColumnElement[bool]:
+    return status != all_(literal([each.value for each in WAITING], ARRAY(Text())))
 
 
 IS_WAITING = has_one_of(WAITING)
@@ -90,6 +96,14 @@ GOES_ON = exists().where(
     Campaign.status == CampaignStatus.SENDING,
     Campaign.paused_at.is_(None),
 )
+IS_SUPPRESSED = exists().where(
+    Suppression.company_id == Recipient.company_id, Suppression.address == func.lower(Recipient.address)
+)
+AGREES = exists().where(
+    Contact.company_id == Recipient.company_id,
+    Contact.id == Recipient.contact_id,
+    Contact.email_consent_given.is_(True),
+)
 # Whoever withdrew their consent since the audience was frozen is not written to.
 DUE = (
     select(
@@ -98,6 +112,7 @@ DUE = (
         Recipient.address,
         Recipient.attempt,
         Contact.email_consent_given.label("consent"),
+        IS_SUPPRESSED.label("suppressed"),
     )
     .outerjoin(Contact, and_(Contact.company_id == Recipient.company_id, Contact.id == Recipient.contact_id))
     .where(*MINE, IS_WAITING, IS_DUE, Recipient.id > bindparam("after", type_=BigInteger()))
@@ -157,7 +172,14 @@ def ending(before: Sequence[DeliveryStatus]) -> CTE:
     ended = table_of("ended", GIVEN_ENDED)
     changed = (
         update(Recipient)
-        .where(*MINE, Recipient.id == ended.c.id, Recipient.attempt == ended.c.attempt, has_one_of(before))
+        .where(
+            *MINE,
+            Recipient.id == ended.c.id,
+            Recipient.attempt == ended.c.attempt,
+            has_one_of(before),
+            # What others took for unknown comes to its end, but is not left to be gone on with: nobody might.
+            or_(Recipient.status != DeliveryStatus.UNKNOWN, is_final(ended.c.status)),
+        )
         .values(
             status=ended.c.status,
             sent_at=case((ended.c.status == DeliveryStatus.SENT, func.now()), else_=Recipient.sent_at),
@@ -180,7 +202,7 @@ def ending(before: Sequence[DeliveryStatus]) -> CTE:
 
 
 def beginning() -> AnySelect:
-    """Makes recipients SENDING, if the campaign goes on, and keeps what they are sent; the ids of those that are.
+    """Makes recipients SENDING, if the campaign goes on and they still agree, and keeps what they are sent; their ids.
 
     `again`: this may have been done a moment ago, and the answer was lost. As nobody else has begun anything since
     the job was claimed, what is SENDING under the attempt is then what was meant.
@@ -194,7 +216,7 @@ def beginning() -> AnySelect:
     )
     marked = (
         update(Recipient)
-        .where(*MINE, Recipient.id == begun.c.id, or_(untouched, already), GOES_ON, exists(select(HELD.c.id)))
+        .where(*MINE, Recipient.id == begun.c.id, or_(untouched, already), GOES_ON, AGREES, exists(select(HELD.c.id)))
         .values(status=DeliveryStatus.SENDING, attempt=begun.c.attempt, due_at=null(), updated_at=func.now())
         .returning(Recipient.id, begun.c.subject, begun.c.content)
         .cte("marked")

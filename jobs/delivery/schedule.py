@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import exists, func, select, update
+from collections.abc import Awaitable, Callable
+from uuid import UUID
 
+from sqlalchemy import exists, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from jobs.faults import report
 from store.database import Database
 from store.delivery import carry_out
 from store.models import Campaign, CampaignStatus, Job, JobKind
 from store.signals import Channel, signal
-from store.sql_types import AnyRow, AnySelect
+from store.sql_types import AnySelect
 
 MOST_AT_A_TIME = 100
 
@@ -33,26 +38,35 @@ LEFT_ALONE: AnySelect = (
 
 async def start_due(database: Database) -> None:
     """Has every campaign be carried out whose time has come; one that is due twice over is begun once."""
-    for row in await found(database, DUE):
-        begun = (
-            update(Campaign)
-            .where(Campaign.company_id == row.company_id, Campaign.id == row.id, *IS_DUE)
-            .values(status=CampaignStatus.SENDING, version=Campaign.version + 1, updated_at=func.now())
-            .returning(Campaign.id)
-        )
-        async with database.writing(row.company_id) as session:
-            if await session.scalar(begun) is not None:
-                await carry_out(session, row.company_id, row.id)
-                await signal(session, Channel.CAMPAIGNS, row.company_id, row.id)
+    await of_each(database, DUE, start)
 
 
 async def take_up_campaigns(database: Database) -> None:
     """Gives campaigns that are being sent and have no job one, whatever it was that took it from them."""
-    for row in await found(database, LEFT_ALONE):
-        async with database.writing(row.company_id) as session:
-            await carry_out(session, row.company_id, row.id)
+    await of_each(database, LEFT_ALONE, carry_out)
 
 
-async def found(database: Database, statement: AnySelect) -> list[AnyRow]:
+async def start(session: AsyncSession, company_id: int, campaign_id: UUID) -> None:
+    begun = (
+        update(Campaign)
+        .where(Campaign.company_id == company_id, Campaign.id == campaign_id, *IS_DUE)
+        .values(status=CampaignStatus.SENDING, version=Campaign.version + 1, updated_at=func.now())
+        .returning(Campaign.id)
+    )
+    if await session.scalar(begun) is not None:
+        await carry_out(session, company_id, campaign_id)
+        await signal(session, Channel.CAMPAIGNS, company_id, campaign_id)
+
+
+async def of_each(
+    database: Database, statement: AnySelect, do: Callable[[AsyncSession, int, UUID], Awaitable[None]]
+) -> None:
+    """Does it for every campaign that the statement finds; one that fails holds up no other."""
     async with database.working() as session:
-        return list((await session.execute(statement)).all())
+        found = (await session.execute(statement)).all()
+    for row in found:
+        try:
+            async with database.writing(row.company_id) as session:
+                await do(session, row.company_id, row.id)
+        except Exception as error:  # noqa: BLE001 - reported; it is tried again the next time
+            report(error, "beginning a campaign")

@@ -50,7 +50,17 @@ SENDING_ACTIONS = frozenset(
     {CampaignAction.SEND, CampaignAction.SEND_TEST, CampaignAction.RESUME, CampaignAction.RESEND_UNKNOWN}
 )
 
-STATE_COLUMNS = ("user_id", "type", "status", "approved", "paused_at", "sent_at", "total_sent", "has_unknown")
+STATE_COLUMNS = (
+    "user_id",
+    "type",
+    "status",
+    "approved",
+    "paused_at",
+    "sent_at",
+    "total_sent",
+    "has_begun",
+    "has_unknown",
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,7 @@ class CampaignState:
             status=CampaignStatus(row.status),
             approved=row.approved,
             paused=row.paused_at is not None,
-            has_gone_out=row.sent_at is not None or bool(row.total_sent),
+            has_gone_out=row.sent_at is not None or bool(row.total_sent) or row.has_begun,
             has_unknown=row.has_unknown,
         )
 

@@ -138,9 +138,7 @@ def not_expired(found: AnyRow) -> Iterator[UserError]:
         yield UserError(("id",), UserErrorCode.EXPORT_NOT_EXPIRED, "The file of the export can still be downloaded.")
 
 
-async def read_again(
-    session: AsyncSession, viewer: Viewer, found: AnyRow
-) -> tuple[ExportDraft, Sequence[UserError]]:
+async def read_again(session: AsyncSession, viewer: Viewer, found: AnyRow) -> tuple[ExportDraft, Sequence[UserError]]:
     """What an export was, as it would be now; letters have no parameters, and are those that were made before."""
     if found.kind == ExportKind.LETTERS:
         return ExportDraft(ExportKind.LETTERS, ExportFormat(found.format), {}, found.campaign_id), ()

@@ -38,11 +38,17 @@ async def mark_read(context: Context, given: ReadGiven) -> Outcome:
         if given.ids is not None:
             unread = unread.where(Notification.id.in_(await named(session, viewer, given.ids)))
         # In one order, so that two who mark the same wait for each other, and not both for both.
-        locked = unread.order_by(Notification.id).with_for_update()
-        found = tuple(await session.scalars(locked, viewer.identity.scope.parameters()))
-        marked = update(Notification).where(Notification.company_id == viewer.company_id, Notification.id.in_(found))
-        await session.execute(marked.values(read_at=func.now()))
-        await signal(session, Channel.NOTIFICATIONS, viewer.company_id, *found)
+        locked = unread.order_by(Notification.id).with_for_update().cte("locked")
+        marked = (
+            update(Notification)
+            .where(Notification.company_id == viewer.company_id, Notification.id == locked.c.id)
+            .values(read_at=func.now())
+            .returning(Notification.id)
+            .execution_options(synchronize_session=False)
+        )
+        found = tuple(await session.scalars(marked, viewer.identity.scope.parameters()))
+        # Who watches hears of any row and reads the whole list again: one tells of all.
+        await signal(session, Channel.NOTIFICATIONS, viewer.company_id, *found[:1])
     return Outcome(found)
 
 
