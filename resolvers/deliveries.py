@@ -172,7 +172,20 @@ STATISTICS = Source(
 
 
 def letters_to_be_had() -> ColumnElement[bool]:
-    return and_(Export.kind == ExportKind.LETTERS, EXPORT.columns["is_available_for_download"])
+    """Whether an export holds the letters of its campaign's last sending, which is over, and is there to be had."""
+    of_this_sending = (
+        exists()
+        .where(
+            Campaign.company_id == Export.company_id,
+            Campaign.id == Export.campaign_id,
+            Campaign.status == CampaignStatus.COMPLETED,
+            CampaignDelivery.company_id == Campaign.company_id,
+            CampaignDelivery.campaign_id == Campaign.id,
+            CampaignDelivery.started_at <= Export.created_at,
+        )
+        .correlate(Export)
+    )
+    return and_(Export.kind == ExportKind.LETTERS, EXPORT.columns["is_available_for_download"], of_this_sending)
 
 
 CAMPAIGN_DELIVERY = One("Campaign.delivery", DELIVERY, key="id", child_key="campaign_id", parent_decides=True)

@@ -23,8 +23,10 @@ MANY_RECIPIENTS = """
     WHERE company_id = :company_id AND last_name LIKE 'Person %' ORDER BY last_name
 """
 MANY_PEOPLE = """
-    INSERT INTO contacts (company_id, first_name, last_name, address, zip_code, city, country, custom_fields)
+    INSERT INTO contacts (company_id, first_name, last_name, address, zip_code, city, country,
+        letter_consent_given, custom_fields)
     SELECT :company_id, 'Ann' || n, 'Person ' || to_char(n, 'FM00000'), 'Street ' || n, '8000', 'City ' || n, 'Denmark',
+        true,
         jsonb_build_object('cars', n)
     FROM generate_series(1, :people) AS n
 """

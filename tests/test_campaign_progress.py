@@ -246,7 +246,7 @@ async def archive_of(desk: Desk, campaign_id: str, role: str = "admin") -> Any:
 
 async def test_letter_archive(shared_desk: Desk) -> None:
     """The newest letters that can be had are linked to, for five minutes; what cannot be had does not count."""
-    campaign_id = await shared_desk.campaign(type="LETTER", status="COMPLETED")
+    campaign_id = await sent_to(shared_desk, type="LETTER", status="COMPLETED")
     assert await archive_of(shared_desk, campaign_id) is None
     await letters(shared_desk, campaign_id, "old.zip", created_at=NOW - timedelta(1))
     await letters(shared_desk, campaign_id, "new.zip", created_at=NOW)
@@ -255,16 +255,38 @@ async def test_letter_archive(shared_desk: Desk) -> None:
     await letters(shared_desk, campaign_id, "over.zip", expires_at=LONG_AGO, **later)
     await letters(shared_desk, campaign_id, "broken.zip", status="FAILED", error_code="X", **later)
     await letters(shared_desk, campaign_id, "other.csv", kind="CAMPAIGN_RECIPIENTS", format="CSV", **later)
-    other = await shared_desk.campaign(type="LETTER", status="COMPLETED")
+    other = await sent_to(shared_desk, type="LETTER", status="COMPLETED")
     await letters(shared_desk, other, "others.zip", **later)
     found = await archive_of(shared_desk, campaign_id, "member")
     assert "/new.zip?" in found["url"]
     assert found["expiresAt"] == "2026-11-21T12:05:00Z"
 
 
+@pytest.mark.parametrize(
+    ("status", "started_at", "shown"),
+    [
+        ("COMPLETED", NOW, True),
+        ("COMPLETED", NOW + timedelta(1), False),
+        ("CANCELED", LONG_AGO, False),
+        ("FAILED", LONG_AGO, False),
+        ("SENDING", LONG_AGO, False),
+        ("SENDING", NOW + timedelta(1), False),
+    ],
+)
+async def test_letter_archive_of_another_sending(
+    shared_desk: Desk, status: str, started_at: datetime, shown: bool
+) -> None:
+    """Only letters of the last sending are linked to, once it is complete: not while it goes on, nor when it failed."""
+    delivery: Input = {"started_at": started_at}
+    campaign_id = await sent_to(shared_desk, type="LETTER", status=status, delivery=delivery)
+    await letters(shared_desk, campaign_id, "letters.zip", created_at=NOW)
+    assert (await archive_of(shared_desk, campaign_id) is not None) is shown
+
+
 async def test_letter_archives_of_several(shared_desk: Desk) -> None:
     """In a list each campaign has its own archive."""
-    ids = [await shared_desk.campaign(name=f"Archive {number}", type="LETTER") for number in range(2)]
+    values: Input = {"type": "LETTER", "status": "COMPLETED"}
+    ids = [await sent_to(shared_desk, name=f"Archive {number}", **values) for number in range(2)]
     for number, campaign_id in enumerate(ids):
         await letters(shared_desk, campaign_id, f"archive-{number}.zip")
     document = '{ campaigns(filter: {search: "Archive"}) { nodes { name letterArchive { url } } } }'

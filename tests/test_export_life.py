@@ -324,6 +324,15 @@ async def test_regenerate_letters(desk: Desk) -> None:
     assert (payload["export"]["kind"], payload["export"]["format"]) == ("LETTERS", "ZIP")
 
 
+async def test_regenerate_letters_while_they_are_sent(desk: Desk) -> None:
+    """While a campaign is being sent it makes its letters itself; other exports of it can be asked for again."""
+    campaign_id = await desk.campaign(type="LETTER", status="SENDING", approved=True, send_at=PAST)
+    letters = await export(desk, status="EXPIRED", kind="LETTERS", format="ZIP", campaign_id=campaign_id)
+    assert await refused(desk, REGENERATE, "admin", letters) == {"WRONG_STATUS id"}
+    reports = await export(desk, status="EXPIRED", kind="DELIVERY_REPORTS", campaign_id=campaign_id)
+    assert (await desk.payload(REGENERATE, id=reports))["userErrors"] == []
+
+
 async def test_regenerate_what_has_gone(desk: Desk) -> None:
     """Lists, fields and columns that have gone are told where they stand in the export; contacts are left out."""
     gone = await desk.add(ContactList)

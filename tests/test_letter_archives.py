@@ -21,12 +21,14 @@ import anyio
 import psutil
 import pytest
 
-from content.letters import Margins
+from content.letters import Margins, compile_letter
 from jobs.letters import children
 from jobs.letters.archive import LOCAL, DamagedArchive, directory, entry, entry_name
 from jobs.letters.children import NoLetter, setting_letters
 from jobs.letters.letter_process import set_letter
 from jobs.letters.press import CannotBeSet, Press
+from jobs.letters.writer import MOST_CHARACTERS, MOST_LETTERS, most_letters
+from store.merge_values import LONGEST_VALUE
 from tests.lettering import archived, setters, text_of
 from tests.post import until
 
@@ -146,6 +148,16 @@ def test_names(person: str) -> None:
 def test_spelling() -> None:
     """Letters with marks are written by those that they are made of."""
     assert entry_name(1, "Jørgen Straße-Åkesson Dvořák") == "000001-joergen-strasse-aakesson-dvorak.pdf"
+
+
+@pytest.mark.parametrize("content", ["{{contact.title}}" * 1_000, "x" * 500_000, "x" * 9_000_000, "short"])
+def test_letters_at_a_time(content: str) -> None:
+    """No more letters are held at once than have room, with the longest values that their fields may have."""
+    letter = compile_letter(content=f"<p>{content}</p>", template=None)
+    longest = len(letter.render({"contact.title": "x" * LONGEST_VALUE}))
+    most = most_letters(letter)
+    assert most == 1 or most * longest <= MOST_CHARACTERS
+    assert most == min(MOST_LETTERS, max(1, MOST_CHARACTERS // longest))
 
 
 LETTER = "<p>Some words</p>"

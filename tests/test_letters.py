@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from jobs.letters import children
-from jobs.letters.rows import DELETED
+from jobs.letters.rows import DELETED, WITHDRAWN
 from tests.conftest import World
 from tests.export_worker import kill, worker_process
 from tests.exporting import Exports, exporting, exports_of
@@ -107,6 +107,23 @@ async def test_deleted_contacts(exports: Exports, world: World) -> None:
     assert await exports.value(sql, id=letters.campaign_id) == [f"{DELETED}FAILED"] * 2
 
 
+@pytest.mark.parametrize("consent", ["false", "NULL"])
+async def test_withdrawn_consent(exports: Exports, world: World, consent: str) -> None:
+    """Who withdrew their consent before their letter was made gets none; one that was made before stays."""
+    letters = await letters_to(exports, world.acme, 3)
+    withdrawn = f"UPDATE contacts SET letter_consent_given = {consent} WHERE last_name = :name"
+    await exports.change(withdrawn, name="Person 00002")
+    async with exporting(exports.url, exports.folder):
+        found = archived(await exports.content_of(await letters.ask()))
+        await exports.change(withdrawn, name="Person 00003")
+        again = archived(await exports.content_of(await letters.ask()))
+    assert list(found) == ["000001-ann1-person-00001.pdf", "000002-ann3-person-00003.pdf"]
+    assert again == found
+    assert await letters.statuses() == ["QUEUED", "FAILED", "QUEUED"]
+    sql = "SELECT array_agg(reply || status) FROM delivery_reports WHERE campaign_id = :id"
+    assert await exports.value(sql, id=letters.campaign_id) == [f"{WITHDRAWN}FAILED"]
+
+
 async def test_a_letter_that_cannot_be_set(exports: Exports, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A letter that a process cannot set does not cost the archive: it has FAILED, and the others are there."""
     monkeypatch.setattr(children, "MOST_BYTES", 10_000)
@@ -156,11 +173,15 @@ async def test_never_sent(exports: Exports, world: World) -> None:
     assert (other.status, other.error_code) == ("FAILED", "UNSUPPORTED_FORMAT")
 
 
-async def test_nobody(exports: Exports, world: World) -> None:
-    """A campaign without recipients is an archive without letters."""
-    letters = await letters_to(exports, world.acme, 0)
+@pytest.mark.parametrize("status", ["FAILED", "CANCELED"])
+async def test_nobody(exports: Exports, world: World, status: str) -> None:
+    """When nobody is left who gets a letter there is no archive, and the export says so."""
+    letters = await letters_to(exports, world.acme, 2)
+    gone = "UPDATE recipients SET status = :status WHERE campaign_id = :id"
+    await exports.change(gone, status=status, id=letters.campaign_id)
     async with exporting(exports.url, exports.folder):
-        assert archived(await exports.content_of(await letters.ask())) == {}
+        row = await exports.end_of(await letters.ask())
+    assert (row.status, row.error_code, row.file_id) == ("FAILED", "NOT_SENT", None)
 
 
 async def test_killed(exports: Exports, world: World) -> None:

@@ -19,6 +19,7 @@ from store.signals import Channel, listening_to
 from tests.build import Builder, TestCompany
 from tests.client import Gateway
 from tests.conftest import World
+from tests.post import until
 from tests.streaming import event_stream, signed_in
 from tests.watching import Stand, stand_of
 
@@ -161,11 +162,11 @@ async def test_marking_many(gateway: Gateway, world: World) -> None:
     """However many are unread, all are marked by one statement without a parameter for each, and one signal tells."""
     acme, many = world.acme, 200
     made = """
-        INSERT INTO notifications (id, company_id, user_id, kind)
-        SELECT gen_random_uuid(), :company, :user, 'LETTERS_READY' FROM generate_series(1, :many)
+        INSERT INTO notifications (company_id, user_id, kind, campaign_id)
+        SELECT :company, :user, 'LETTERS_READY', :campaign FROM generate_series(1, :many)
         RETURNING 1
     """
-    await value(world, made, company=acme.id, user=acme.member, many=many)
+    await value(world, made, company=acme.id, user=acme.member, campaign=acme.rows["sent"], many=many)
     heard: list[str] = []
     database = Database(world.url, pool_size=1)
     async with listening_to(database, {Channel.NOTIFICATIONS.value: heard.append}), gateway.counting() as statements:
@@ -173,9 +174,11 @@ async def test_marking_many(gateway: Gateway, world: World) -> None:
         assert answer.data["markNotificationsRead"] == {"markedCount": many, "userErrors": []}
         # Signals come in the order of their transactions: after this one there is none of before.
         await value(world, "SELECT pg_notify(:channel, 'end')", channel=Channel.NOTIFICATIONS.value)
-        with anyio.fail_after(PATIENCE_SECONDS):
-            while "end" not in heard:
-                await anyio.sleep(0.01)
+
+        async def ended() -> bool:
+            return "end" in heard
+
+        await until(ended)
     await database.close()
     assert len(heard) == 2
     (update,) = [statement for statement in statements if " notifications" in statement]

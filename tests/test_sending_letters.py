@@ -197,6 +197,27 @@ async def test_asked_for_once(sending: Sending, world: World) -> None:
     assert (row.status, row.total_sent) == ("COMPLETED", 2)
 
 
+async def test_archives_that_are_made_again(sending: Sending) -> None:
+    """Of a sending that was paused for long the letters were made, though their file's life is over; an archive that
+    somebody asked for again meanwhile, and that failed, changes nothing.
+    """
+    id = await letters(sending, 2)
+    async with at_work(sending.url, NO_SERVER):
+        await until(lambda: sending.rows(EXPORTS, id=id))
+        await until(lambda: waits(sending, id))
+    await sending.change("UPDATE exports SET status = 'EXPIRED' WHERE campaign_id = :id", id=id)
+    await sending.change(
+        "INSERT INTO exports (company_id, kind, format, status, error_code, requested_by_id, campaign_id,"
+        " regenerated_from_id, created_at) SELECT company_id, kind, format, 'FAILED', 'DISK_FULL', requested_by_id,"
+        " campaign_id, id, clock_timestamp() FROM exports WHERE campaign_id = :id",
+        id=id,
+    )
+    await sending.change("UPDATE jobs SET due_at = now() WHERE kind = 'CAMPAIGN'")
+    async with at_work(sending.url, NO_SERVER):
+        row = await sending.end_of(id)
+    assert (row.status, row.total_sent, row.problem_code) == ("COMPLETED", 2, None)
+
+
 async def waits(sending: Sending, id: UUID) -> bool:
     found = await sending.value(
         "SELECT count(*) FROM jobs WHERE subject_id = :id AND claimed_until IS NULL AND due_at > now()", id=id

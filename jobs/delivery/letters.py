@@ -24,7 +24,8 @@ async def write_letters(database: Database, plan: Plan) -> float | None:
         status = await status_of_letters(session, plan)
         if status is None:
             await ask_for_letters(session, plan)
-        if status == ExportStatus.COMPLETED:
+        # An archive whose life is over was made.
+        if status in (ExportStatus.COMPLETED, ExportStatus.EXPIRED):
             await move(session, plan, DeliveryStatus.SENT)
             return None
         if status in (None, ExportStatus.PENDING, ExportStatus.RUNNING, ExportStatus.CANCELING):
@@ -42,6 +43,8 @@ async def status_of_letters(session: AsyncSession, plan: Plan) -> ExportStatus |
             Export.campaign_id == plan.campaign_id,
             Export.kind == ExportKind.LETTERS,
             Export.created_at >= plan.started_at,
+            # What people ask for again decides nothing about the sending.
+            Export.regenerated_from_id.is_(None),
         )
         .order_by(Export.created_at.desc(), Export.id.desc())
         .limit(1)

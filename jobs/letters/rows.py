@@ -33,6 +33,7 @@ from store.models import (
     Campaign,
     CampaignDelivery,
     CampaignMessage,
+    Contact,
     DeliveryReport,
     DeliveryStatus,
     Recipient,
@@ -40,6 +41,7 @@ from store.models import (
 from store.sql_types import AnyRow
 
 DELETED = "The contact was deleted before the letter was written."
+WITHDRAWN = "The contact withdrew their consent before the letter was written."
 # These get no letter; whatever became of the others, they are in the archive, also when it is made again.
 WITHOUT = (DeliveryStatus.FAILED, DeliveryStatus.CANCELED)
 
@@ -49,11 +51,12 @@ CAMPAIGN_ID = bindparam("of_campaign", type_=Uuid())
 MINE = Recipient.company_id == COMPANY_ID, Recipient.campaign_id == CAMPAIGN_ID
 COUNT = select(func.count()).select_from(Recipient).where(*MINE, Recipient.status.not_in(WITHOUT))
 NEXT = (
-    select(Recipient.id, Recipient.contact_id, CampaignMessage.content)
+    select(Recipient.id, Recipient.contact_id, CampaignMessage.content, Contact.letter_consent_given.label("consent"))
     .outerjoin(
         CampaignMessage,
         (CampaignMessage.company_id == Recipient.company_id) & (CampaignMessage.id == Recipient.id),
     )
+    .outerjoin(Contact, (Contact.company_id == Recipient.company_id) & (Contact.id == Recipient.contact_id))
     .where(*MINE, Recipient.status.not_in(WITHOUT), Recipient.id > bindparam("after", type_=BigInteger()))
     .order_by(Recipient.id)
     .limit(bindparam("most", type_=Integer()))
@@ -88,11 +91,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Letter:
-    """The letter to a recipient; without a document there is none. `kept`: it is in the database already."""
+    """The letter to a recipient. `kept`: it is in the database already. `failure`: why there is none."""
 
     recipient_id: int
-    document: str | None = field(repr=False)
-    kept: bool
+    document: str = field(repr=False)
+    kept: bool = False
+    failure: str | None = None
 
 
 @dataclass
@@ -130,9 +134,12 @@ async def letters_after(
 def letter_to(row: AnyRow, letter: CompiledLetter, contact: AnyRow | None) -> Letter:
     if row.content is not None:
         return Letter(row.id, row.content, kept=True)
+    if contact is None:
+        return Letter(row.id, "", failure=DELETED)
+    if not row.consent:
+        return Letter(row.id, "", failure=WITHDRAWN)
     # A letter has no link that could be followed to unsubscribe.
-    document = None if contact is None else letter.render(contact_values(contact, unsubscribe_url=""))
-    return Letter(row.id, document, kept=False)
+    return Letter(row.id, letter.render(contact_values(contact, unsubscribe_url="")))
 
 
 async def write(session: AsyncSession, plan: Plan, outcomes: Outcomes) -> None:

@@ -20,11 +20,12 @@ from jobs.faults import through_outages
 from jobs.letters import rows
 from jobs.letters.archive import directory, entry, entry_name
 from jobs.letters.children import LetterSetters, NoLetter, setting_letters
-from jobs.letters.rows import DELETED, Letter, Outcomes, Plan
+from jobs.letters.rows import Letter, Outcomes, Plan
 from jobs.queue import Claim
 from store.database import Database
 from store.exports import CannotExport, ExportColumn
 from store.files import Piece
+from store.merge_values import LONGEST_VALUE
 from store.models import ExportFormat
 
 # Of the letters that are read, written and set between two checkpoints, as HTML.
@@ -51,15 +52,17 @@ class LettersWriter:
 
     async def count(self) -> int:
         async with self._database.writing(self._plan.company_id) as session:
-            return await rows.count(session, self._plan)
+            found = await rows.count(session, self._plan)
+        if not found:
+            raise CannotExport("NOT_SENT", "The campaign was sent to nobody: there are no letters.")
+        return found
 
     def header(self) -> bytes:
         return b""
 
     @asynccontextmanager
     async def chunks(self, after: Place | None, _folder: Path, most_keys: int) -> AsyncIterator[AsyncIterator[Chunk]]:
-        most = min(MOST_LETTERS, most_keys, MOST_CHARACTERS // max(1, self._letter.characters))
-        async with aclosing(self._chunks(after, max(1, most))) as found:
+        async with aclosing(self._chunks(after, min(most_keys, most_letters(self._letter)))) as found:
             yield found
 
     def ending(self, pieces: Sequence[Piece], path: Path) -> Piece:
@@ -80,7 +83,6 @@ class LettersWriter:
                 if isinstance(pdf, str):
                     outcomes.failures[letter.recipient_id] = pdf
                     continue
-                assert letter.document is not None
                 number += 1
                 archive.write(entry(entry_name(number, addressee(letter.document)), pdf, self._as_of))
                 if not letter.kept:
@@ -105,12 +107,18 @@ class LettersWriter:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _pdf(self, letter: Letter) -> bytes | str:
-        if letter.document is None:
-            return DELETED
+        if letter.failure is not None:
+            return letter.failure
         try:
             return await self._setters.pdf(letter.document)
         except NoLetter as error:
             return f"The letter could not be set: {error}."
+
+
+def most_letters(letter: CompiledLetter) -> int:
+    """How many are held at once, however long the values are that stand in them; at least one."""
+    longest = letter.characters + len(letter.message.html.slots) * LONGEST_VALUE
+    return min(MOST_LETTERS, max(1, MOST_CHARACTERS // longest))
 
 
 def writing_letters(processes: int) -> Opening:

@@ -21,7 +21,18 @@ from resolvers.context import Context, Viewer
 from resolvers.exports import EXPORT
 from store import access
 from store.jobs import enqueue, withdraw
-from store.models import Export, ExportFormat, ExportKind, ExportStatus, File, JobKind, JsonValue, Role
+from store.models import (
+    Campaign,
+    CampaignStatus,
+    Export,
+    ExportFormat,
+    ExportKind,
+    ExportStatus,
+    File,
+    JobKind,
+    JsonValue,
+    Role,
+)
 from store.signals import Channel, signal
 from store.sql_types import AnyRow
 
@@ -67,6 +78,7 @@ async def regenerate_export(context: Context, id: str, *, idempotency_key: str |
             return Outcome(tuple(UUID(key) for key in claimed.answer))
         found = await find_export(session, viewer, id)
         refuse_if(not_expired(found))
+        await refuse_while_sending(session, viewer, found)
         draft, errors = await read_again(session, viewer, found)
         refuse_if(errors, "export", "parameters")
         export_id = await queued(context, session, draft, regenerated_from_id=found.id)
@@ -136,6 +148,15 @@ def not_expired(found: AnyRow) -> Iterator[UserError]:
         yield UserError(("id",), UserErrorCode.EXPORT_NOT_EXPIRED, said)
     elif found.is_available_for_download:
         yield UserError(("id",), UserErrorCode.EXPORT_NOT_EXPIRED, "The file of the export can still be downloaded.")
+
+
+async def refuse_while_sending(session: AsyncSession, viewer: Viewer, found: AnyRow) -> None:
+    """Raises WRONG_STATUS for letters whose campaign is being sent: that makes its letters itself."""
+    if found.kind != ExportKind.LETTERS:
+        return
+    its = Campaign.company_id == viewer.company_id, Campaign.id == found.campaign_id
+    if await session.scalar(select(Campaign.status).where(*its)) == CampaignStatus.SENDING:
+        raise wrong_status("The campaign is being sent, which makes its letters; wait until it is over.")
 
 
 async def read_again(session: AsyncSession, viewer: Viewer, found: AnyRow) -> tuple[ExportDraft, Sequence[UserError]]:
