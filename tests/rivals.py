@@ -20,7 +20,7 @@ from schema.registry import SOURCES
 from store.database import owner_transaction
 from store.models import Base, CampaignDelivery, Company, Export, File, Template, User
 from store.sql_types import AnyRow
-from tests.build import Builder, TestCompany
+from tests.build import NOW, Builder, TestCompany
 
 MARK = "globex"
 # Users are found by their id alone when they sign in, so theirs are the only ids that no two companies share.
@@ -78,7 +78,13 @@ async def crowd_in(url: str, acme: TestCompany, globex: TestCompany) -> Crowd:
         build = Builder(connection)
         await build.add(Template, company_id=acme.id, user_id=acme.admin, type="LETTER", title="Letter", **margins)
         file_id = await build.add(File, company_id=acme.id, name="letters.zip")
-        archive = {"kind": "LETTERS", "format": "ZIP", "status": "COMPLETED", "campaign_id": acme.rows["sent"]}
+        archive = {
+            "kind": "LETTERS",
+            "format": "ZIP",
+            "status": "COMPLETED",
+            "campaign_id": acme.rows["sent"],
+            "created_at": NOW,
+        }
         await build.add(Export, company_id=acme.id, requested_by_id=acme.admin, file_id=file_id, **archive)
         # An expired export has no other text that could be marked.
         await connection.execute(update(Export).values(parameters={"search": "Ada"}))

@@ -89,9 +89,10 @@ class Ledger:
             return {id for (id,) in await self._direct.rows(parameters)}
 
         try:
-            allowed = await through_outages(write)
             if addresses:
+                # Before the ends that tell of them, as whoever is cut off in between would forget.
                 await through_outages(lambda: self._suppress(addresses))
+            allowed = await through_outages(write)
         except BaseException:
             for _, waiting in begun:
                 waiting.cancel()
