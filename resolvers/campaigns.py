@@ -13,16 +13,7 @@ from resolvers.sources import Source
 from resolvers.templates import TEMPLATE
 from store import access
 from store.models import Campaign, CampaignStatus, CampaignTaskUser, DeliveryStatus, Recipient
-
-# A message to them was handed over, or is just being.
-BEGUN = (
-    DeliveryStatus.SENDING,
-    DeliveryStatus.SENT,
-    DeliveryStatus.DELIVERED,
-    DeliveryStatus.BOUNCED,
-    DeliveryStatus.UNSUBSCRIBED,
-    DeliveryStatus.UNKNOWN,
-)
+from store.models.campaigns import BEGUN
 
 
 def any_recipient(*statuses: DeliveryStatus) -> ColumnElement[bool]:

@@ -39,6 +39,7 @@ from store.models import (
     ExportKind,
     Recipient,
 )
+from store.models.campaigns import HANDED_OVER, UNDER_WAY
 from store.sql_types import AnyColumn, AnyRow
 
 
@@ -53,9 +54,7 @@ class CampaignOutcome(StrEnum):
     NOBODY_REACHED = "NOBODY_REACHED"
 
 
-WAITING = (DeliveryStatus.QUEUED, DeliveryStatus.SENDING, DeliveryStatus.DEFERRED)
 REACHED = (DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.UNSUBSCRIBED)
-HANDED_OVER = (*REACHED, DeliveryStatus.BOUNCED)
 # Recipients a second: what is slower says nothing of when it will end.
 SLOWEST = 0.0001
 
@@ -93,7 +92,7 @@ GOES_ON = and_(
     Campaign.status == CampaignStatus.SENDING, Campaign.paused_at.is_(None), CampaignDelivery.ended_at.is_(None)
 )
 MEASURED = and_(GOES_ON, CampaignDelivery.per_second > SLOWEST)
-LEFT = select(func.count()).select_from(Recipient).where(of_delivery(*WAITING)).scalar_subquery()
+LEFT = select(func.count()).select_from(Recipient).where(of_delivery(*UNDER_WAY)).scalar_subquery()
 SECONDS_LEFT = cast(LEFT, Double()) / CampaignDelivery.per_second
 LAST_SIGN = func.coalesce(CampaignDelivery.heartbeat_at, CampaignDelivery.started_at)
 OTHERS = tuple(status for status in DeliveryStatus if status not in REACHED)
@@ -150,7 +149,7 @@ def counted_recipients() -> FromClause:
         return cast(func.coalesce(these, 0), Integer())
 
     counts = {status.value.lower(): having(status) for status in DeliveryStatus}
-    counts |= {"total": having(*DeliveryStatus), "handed_over": having(*HANDED_OVER), "waiting": having(*WAITING)}
+    counts |= {"total": having(*DeliveryStatus), "handed_over": having(*HANDED_OVER), "waiting": having(*UNDER_WAY)}
     return select(*(count.label(name) for name, count in counts.items())).select_from(found).lateral("counts")
 
 

@@ -21,9 +21,8 @@ from store.models import (
     JobKind,
     Recipient,
 )
+from store.models.campaigns import WAITING
 from store.signals import Channel, signal
-
-WAITING = (DeliveryStatus.QUEUED, DeliveryStatus.DEFERRED)
 
 
 async def carry_out(session: AsyncSession, company_id: int, campaign_id: UUID) -> None:

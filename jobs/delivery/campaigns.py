@@ -20,7 +20,7 @@ from jobs.delivery.recipients import GOES_ON
 from jobs.faults import through_outages
 from jobs.queue import Claim, Later, Write, nothing
 from store.database import Database
-from store.delivery import WAITING, delivery_becomes, moved
+from store.delivery import delivery_becomes, moved
 from store.models import (
     Campaign,
     CampaignDelivery,
@@ -29,6 +29,7 @@ from store.models import (
     DeliveryStatus,
     Recipient,
 )
+from store.models.campaigns import WAITING
 from store.sql_types import AnyRow
 
 # Seconds after which a campaign that is paused, or waits for something, is looked at again; a resumed one at once.

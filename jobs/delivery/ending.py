@@ -20,6 +20,7 @@ from store.models import (
     NotificationKind,
     Recipient,
 )
+from store.models.campaigns import HANDED_OVER, UNDER_WAY
 from store.notifications import notify
 from store.signals import Channel, signal
 from store.sql_types import AnyRow
@@ -27,12 +28,6 @@ from store.sql_types import AnyRow
 # A worker that is stopped while it has a campaign locked would keep everybody else from it: the server then ends its
 # transaction.
 LET_GO = select(func.set_config("idle_in_transaction_session_timeout", "3000", True))
-
-UNDER_WAY = frozenset({DeliveryStatus.QUEUED, DeliveryStatus.SENDING, DeliveryStatus.DEFERRED})
-# What was handed over, whatever became of it then.
-HANDED_OVER = frozenset(
-    {DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.BOUNCED, DeliveryStatus.UNSUBSCRIBED}
-)
 
 
 async def statuses(session: AsyncSession, company_id: int, campaign_id: UUID) -> dict[DeliveryStatus, AnyRow]:
@@ -51,7 +46,7 @@ async def statuses(session: AsyncSession, company_id: int, campaign_id: UUID) ->
 
 def written_to(found: Mapping[DeliveryStatus, AnyRow]) -> int:
     """To how many something went out for certain."""
-    return sum(found[each].sent for each in found.keys() & HANDED_OVER)
+    return sum(found[each].sent for each in found.keys() & set(HANDED_OVER))
 
 
 async def end(session: AsyncSession, plan: Plan, problem: Problem | None = None) -> None:
@@ -66,7 +61,7 @@ async def end(session: AsyncSession, plan: Plan, problem: Problem | None = None)
     )
     status = await session.scalar(locked)
     found = await statuses(session, plan.company_id, plan.campaign_id)
-    if status is None or found.keys() & UNDER_WAY:
+    if status is None or found.keys() & set(UNDER_WAY):
         return
     sent = written_to(found)
     reached = sent > 0 or DeliveryStatus.UNKNOWN in found

@@ -16,6 +16,7 @@ from jobs.delivery.problems import Problem
 from jobs.faults import report, through_outages
 from store.database import Database
 from store.models import Campaign, CampaignDelivery, CampaignStatus, DeliveryStatus, Recipient
+from store.models.campaigns import HANDED_OVER
 from store.signals import Channel, signal
 
 EVERY = 1.0
@@ -123,7 +124,7 @@ class Progress:
         counted = select(func.count(Recipient.sent_at)).where(
             Recipient.company_id == plan.company_id,
             Recipient.campaign_id == plan.campaign_id,
-            Recipient.status.in_(ending.HANDED_OVER),
+            Recipient.status.in_(HANDED_OVER),
         )
         so_far = func.coalesce(Campaign.total_sent, 0) + (sent - self._told)
         return case((Campaign.status == CampaignStatus.SENDING, so_far), else_=counted.scalar_subquery())

@@ -55,9 +55,9 @@ from store.models import (
     Recipient,
     Suppression,
 )
+from store.models.campaigns import WAITING
 from store.sql_types import AnyRow, AnySelect
 
-WAITING = (DeliveryStatus.QUEUED, DeliveryStatus.DEFERRED)
 # Of these the worker that handed the message over may still say what became of it.
 OPEN = (DeliveryStatus.SENDING, DeliveryStatus.UNKNOWN)
 

@@ -70,6 +70,21 @@ class DeliveryStatus(StrEnum):
     CANCELED = "CANCELED"
 
 
+# Not written to yet.
+WAITING = (DeliveryStatus.QUEUED, DeliveryStatus.DEFERRED)
+# Not at an end yet.
+UNDER_WAY = (*WAITING, DeliveryStatus.SENDING)
+# Handed over for certain, whatever became of it then.
+HANDED_OVER = (
+    DeliveryStatus.SENT,
+    DeliveryStatus.DELIVERED,
+    DeliveryStatus.BOUNCED,
+    DeliveryStatus.UNSUBSCRIBED,
+)
+# Handed over, or perhaps, or just being.
+BEGUN = (*HANDED_OVER, DeliveryStatus.SENDING, DeliveryStatus.UNKNOWN)
+
+
 class RelationsPath(Owned, Base):
     """The path of a case that a campaign's task is created on."""
 
