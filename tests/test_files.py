@@ -300,6 +300,22 @@ async def test_many_at_a_time(files: LocalFiles, root: Path, tmp_path: Path) -> 
     assert everything(root) == []
 
 
+async def test_a_folder_that_goes_while_it_is_read(
+    files: LocalFiles, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file is deleted also where another takes the folder away at the same time."""
+    await put(files, "7/a/1.csv", piece(tmp_path, b"x"))
+    unlink = Path.unlink
+
+    def last_one(path: Path, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok)
+        path.parent.rmdir()
+
+    monkeypatch.setattr(Path, "unlink", last_one)
+    await files.delete("7/a/1.csv")
+    assert everything(root) == []
+
+
 async def test_keys_that_are_none(files: LocalFiles, root: Path, tmp_path: Path) -> None:
     """A key that could lead elsewhere is refused wherever it is given, and nothing is written or deleted."""
     (tmp_path / "secret").write_bytes(b"secret")

@@ -101,10 +101,10 @@ class LocalFiles:
         path = self._inside(key)
         with suppress(FileNotFoundError, NotADirectoryError):
             path.unlink()
-        for left in path.parent.glob(".*.part"):
-            found = PART.fullmatch(left.name)
+        for left in names_in(path.parent):
+            found = PART.fullmatch(left)
             if found and found[1] == path.name:
-                left.unlink(missing_ok=True)
+                path.with_name(left).unlink(missing_ok=True)
         self._remove_empty(path.parent)
 
     def _keys(self, folder: str) -> list[str]:
@@ -137,6 +137,14 @@ class LocalFiles:
                 continue
             except OSError:
                 return
+
+
+def names_in(folder: Path) -> list[str]:
+    """What the folder holds; nothing, where it is gone: whoever deletes its last file takes it away."""
+    try:
+        return [path.name for path in folder.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def linked(whole: Path, part: Path) -> bool:
