@@ -338,7 +338,7 @@ async def test_contact_is_once_in_a_campaign(rows: AsyncConnection, shared_world
     twice = {"company_id": acme.id, "campaign_id": acme.rows["sent"], "contact_id": acme.rows["contact"]}
     said = await refusal(rows, insert(Recipient).values(twice))
     assert said is not None
-    assert said.constraint == "recipients_company_id_campaign_id_contact_id_key"
+    assert said.constraint == "recipients_company_id_contact_id_campaign_id_key"
     field = {"company_id": acme.id, "owner": "CONTACT", "type": "TEXT", "name": "cars", "label": "Cars"}
     said = await refusal(rows, insert(Field).values(custom=True, **field))
     assert said is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import asyncpg  # type: ignore[import-untyped]  # it brings no types along
 from sqlalchemy import PoolProxiedConnection, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -28,32 +30,33 @@ async def rows_in_time(session: AsyncSession, statement: AnySelect, seconds: flo
     assert driver is not None
     compiled = statement.compile(dialect=connection.dialect)
     # The driver has a limit of its own, which SQLAlchemy cannot change for one statement.
-    found = await driver.fetch(compiled.string, *arguments_of(compiled, {}), timeout=seconds + GRACE_SECONDS)
+    values = compiled.construct_params()
+    arguments = [values[name] for name in compiled.positiontup or ()]
+    found = await driver.fetch(compiled.string, *arguments, timeout=seconds + GRACE_SECONDS)
     return [tuple(row) for row in found]
-
-
-def arguments_of(compiled: SQLCompiler, parameters: Parameters) -> list[object]:
-    """The values of `$1`, `$2` and so on."""
-    values = compiled.construct_params(dict(parameters))
-    return [values[name] for name in compiled.positiontup or ()]
 
 
 class DirectConnection:
     """A connection in one company, made when it is used and made again after it was lost."""
 
     def __init__(self, database: Database, company_id: int, statement: AnySelect) -> None:
-        """`statement`: what is run; its parameters are named when it is. Each time is a transaction."""
+        """`statement`: what is run; its parameters are named when it is."""
         self._database = database
         self._company_id = company_id
         self._compiled: SQLCompiler = statement.compile(dialect=database.engine.dialect)
+        self._constants = {name: bound.effective_value for name, bound in self._compiled.binds.items()}
         self._connection: asyncpg.Connection | None = None
 
-    async def rows(self, parameters: Parameters) -> list[tuple[object, ...]]:
-        """Raises `ConnectionError` for what passes by itself: whether the statement was carried out is not known."""
-        arguments = arguments_of(self._compiled, parameters)
+    async def rows(self, parameters: Sequence[Parameters]) -> list[tuple[object, ...]]:
+        """What the statement answers to each of these, in one transaction and one message.
+
+        Raises `ConnectionError` for what passes by itself: whether the statement was carried out is not known.
+        """
+        names = self._compiled.positiontup or ()
+        arguments = [[given[name] for name in names] for given in ({**self._constants, **each} for each in parameters)]
         try:
             connection = await self._opened()
-            found = await connection.fetch(self._compiled.string, *arguments)
+            found = await connection.fetchmany(self._compiled.string, arguments)
         except BaseException as error:
             self._drop()
             if isinstance(error, Exception) and passes(error):

@@ -125,8 +125,7 @@ class Feed:
             found = {row.id: row for row in await session.execute(MERGE_ROWS, parameters)}
             unreachable = [ended for row in rows if (ended := why_not(row, found)) is not None]
             if unreachable:
-                settled = recipients.settling_parameters(plan.company_id, plan.campaign_id, unreachable)
-                await session.execute(recipients.SETTLING, settled)
+                await recipients.settle(session, plan.company_id, plan.campaign_id, unreachable)
         left_out = {ended.id for ended in unreachable}
         if rows:
             self._after = rows[-1].id

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import zip_longest
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     Interval,
-    TableValuedAlias,
+    Subquery,
     Text,
     Uuid,
     all_,
@@ -28,7 +29,6 @@ from sqlalchemy import (
     any_,
     bindparam,
     case,
-    column,
     exists,
     func,
     insert,
@@ -124,6 +124,25 @@ NEXT_DUE = select(func.extract("epoch", func.min(func.coalesce(Recipient.due_at,
 )
 
 
+BEGUN_NAMES = "begun_id", "begun_attempt", "begun_subject", "begun_content"
+ENDED_NAMES = "ended_id", "ended_attempt", "ended_status", "ended_reply", "ended_pause"
+NOBODY: Mapping[str, None] = dict.fromkeys((*BEGUN_NAMES, *ENDED_NAMES))
+
+
+def given(names: Sequence[str], *types: TypeEngine[Any]) -> Subquery:
+    """One row whose columns are parameters.
+
+    A recipient by its whole key is found by it whatever the planner believes: for a list of them, it would read all
+    that a campaign has, if it has not heard yet how many there are.
+    """
+    columns = zip(names, types, strict=True)
+    return select(*(bindparam(name, type_=kind).label(name.partition("_")[2]) for name, kind in columns)).subquery()
+
+
+BEGUN = given(BEGUN_NAMES, BigInteger(), Integer(), Text(), Text())
+ENDED = given(ENDED_NAMES, BigInteger(), Integer(), Text(), Text(), Interval())
+
+
 @dataclass(frozen=True)
 class Begun:
     """A message that is to be handed over: whose, under which attempt, and what it says."""
@@ -132,6 +151,9 @@ class Begun:
     attempt: int
     subject: str = field(repr=False)
     html: str = field(repr=False)
+
+    def parameters(self) -> dict[str, object]:
+        return dict(zip(BEGUN_NAMES, (self.id, self.attempt, self.subject, self.html), strict=True))
 
 
 @dataclass(frozen=True)
@@ -144,49 +166,30 @@ class Ended:
     reply: str | None = field(default=None, repr=False)
     pause: float | None = None
 
-
-GIVEN_ENDED: Mapping[str, TypeEngine[Any]] = {
-    "id": BigInteger(),
-    "attempt": Integer(),
-    "status": Text(),
-    "reply": Text(),
-    "pause": Interval(),
-}
-GIVEN_BEGUN: Mapping[str, TypeEngine[Any]] = {
-    "id": BigInteger(),
-    "attempt": Integer(),
-    "subject": Text(),
-    "content": Text(),
-}
-
-
-def table_of(name: str, columns: Mapping[str, TypeEngine[Any]]) -> TableValuedAlias:
-    """The rows whose columns are parameters, each a list: `<name>_id`, `<name>_attempt` and so on."""
-    lists = (bindparam(f"{name}_{each}", type_=ARRAY(kind)) for each, kind in columns.items())
-    typed = (column(each, kind) for each, kind in columns.items())
-    return func.unnest(*lists).table_valued(*typed, name=name).render_derived()
+    def parameters(self) -> dict[str, object]:
+        pause = None if self.pause is None else timedelta(seconds=self.pause)
+        return dict(zip(ENDED_NAMES, (self.id, self.attempt, self.status.value, self.reply, pause), strict=True))
 
 
 def ending(before: Sequence[DeliveryStatus]) -> CTE:
-    """Writes what became of attempts whose recipients have one of these statuses, with a report each."""
-    ended = table_of("ended", GIVEN_ENDED)
+    """Writes what became of an attempt whose recipient has one of these statuses, with a report."""
     changed = (
         update(Recipient)
         .where(
             *MINE,
-            Recipient.id == ended.c.id,
-            Recipient.attempt == ended.c.attempt,
+            Recipient.id == ENDED.c.id,
+            Recipient.attempt == ENDED.c.attempt,
             has_one_of(before),
             # What others took for unknown comes to its end, but is not left to be gone on with: nobody might.
-            or_(Recipient.status != DeliveryStatus.UNKNOWN, is_final(ended.c.status)),
+            or_(Recipient.status != DeliveryStatus.UNKNOWN, is_final(ENDED.c.status)),
         )
         .values(
-            status=ended.c.status,
-            sent_at=case((ended.c.status == DeliveryStatus.SENT, func.now()), else_=Recipient.sent_at),
-            due_at=func.now() + ended.c.pause,
+            status=ENDED.c.status,
+            sent_at=case((ENDED.c.status == DeliveryStatus.SENT, func.now()), else_=Recipient.sent_at),
+            due_at=func.now() + ENDED.c.pause,
             updated_at=func.now(),
         )
-        .returning(Recipient.id, ended.c.status, ended.c.reply)
+        .returning(Recipient.id, ENDED.c.status, ENDED.c.reply)
         .cte("changed")
     )
     reported = select(COMPANY_ID, CAMPAIGN_ID, changed.c.id, changed.c.status, changed.c.reply)
@@ -202,23 +205,22 @@ def ending(before: Sequence[DeliveryStatus]) -> CTE:
 
 
 def beginning() -> AnySelect:
-    """Makes recipients SENDING, if the campaign goes on and they still agree, and keeps what they are sent; their ids.
+    """Makes a recipient SENDING, if the campaign goes on and they still agree, and keeps what they are sent; their id.
 
     `again`: this may have been done a moment ago, and the answer was lost. As nobody else has begun anything since
     the job was claimed, what is SENDING under the attempt is then what was meant.
     """
-    begun = table_of("begun", GIVEN_BEGUN)
-    untouched = and_(IS_WAITING, Recipient.attempt == begun.c.attempt - ONE)
+    untouched = and_(IS_WAITING, Recipient.attempt == BEGUN.c.attempt - ONE)
     already = and_(
         bindparam("again", type_=Boolean()),
         Recipient.status == DeliveryStatus.SENDING,
-        Recipient.attempt == begun.c.attempt,
+        Recipient.attempt == BEGUN.c.attempt,
     )
     marked = (
         update(Recipient)
-        .where(*MINE, Recipient.id == begun.c.id, or_(untouched, already), GOES_ON, AGREES, exists(select(HELD.c.id)))
-        .values(status=DeliveryStatus.SENDING, attempt=begun.c.attempt, due_at=null(), updated_at=func.now())
-        .returning(Recipient.id, begun.c.subject, begun.c.content)
+        .where(*MINE, Recipient.id == BEGUN.c.id, or_(untouched, already), GOES_ON, AGREES, exists(select(HELD.c.id)))
+        .values(status=DeliveryStatus.SENDING, attempt=BEGUN.c.attempt, due_at=null(), updated_at=func.now())
+        .returning(Recipient.id, BEGUN.c.subject, BEGUN.c.content)
         .cte("marked")
     )
     message = upsert(CampaignMessage).from_select(
@@ -235,46 +237,40 @@ def beginning() -> AnySelect:
     return select(marked.c.id).add_cte(kept.returning(CampaignMessage.id).cte("kept"))
 
 
-# What a turn of a ledger writes, as one statement.
+# What a ledger writes, as one statement: of one that ended, and of the next one that is begun.
 TURN: AnySelect = beginning().add_cte(ending(OPEN))
-# What is found before anything was begun.
 SETTLING: AnySelect = select(func.count()).select_from(ending(WAITING))
 
 
-def turn_parameters(claim: Claim, begun: Sequence[Begun], ended: Sequence[Ended], *, again: bool) -> dict[str, object]:
-    """The parameters of `TURN`; `claim`: on the job of the campaign."""
-    return {
-        **settling_parameters(claim.company_id, claim.subject_id, ended),
-        "of_job": claim.job_id,
-        "of_claim": claim.attempt,
-        "begun_id": [each.id for each in begun],
-        "begun_attempt": [each.attempt for each in begun],
-        "begun_subject": [each.subject for each in begun],
-        "begun_content": [each.html for each in begun],
-        "again": again,
-    }
+def turn_parameters(
+    claim: Claim, begun: Sequence[Begun], ended: Sequence[Ended], *, again: bool
+) -> list[dict[str, object]]:
+    """The parameters of `TURN`, as often as it takes; `claim`: on the job of the campaign."""
+    always: dict[str, object] = {**NOBODY, **of_campaign(claim.company_id, claim.subject_id)}
+    always |= {"of_job": claim.job_id, "of_claim": claim.attempt, "again": again}
+    pairs = zip_longest(ended, begun)
+    return [
+        {**always, **(end.parameters() if end else {}), **(begin.parameters() if begin else {})} for end, begin in pairs
+    ]
 
 
-def settling_parameters(company_id: int, campaign_id: UUID, ended: Sequence[Ended]) -> dict[str, object]:
-    """The parameters of `SETTLING`."""
-    return {
-        "of_company": company_id,
-        "of_campaign": campaign_id,
-        "ended_id": [each.id for each in ended],
-        "ended_attempt": [each.attempt for each in ended],
-        "ended_status": [each.status.value for each in ended],
-        "ended_reply": [each.reply for each in ended],
-        "ended_pause": [None if each.pause is None else timedelta(seconds=each.pause) for each in ended],
-    }
+def of_campaign(company_id: int, campaign_id: UUID) -> dict[str, object]:
+    return {"of_company": company_id, "of_campaign": campaign_id}
 
 
 async def due(session: AsyncSession, company_id: int, campaign_id: UUID, *, after: int, most: int) -> list[AnyRow]:
     """The next recipients that may be written to now, beyond an id."""
-    parameters = {"of_company": company_id, "of_campaign": campaign_id, "after": after, "most": most}
+    parameters = {**of_campaign(company_id, campaign_id), "after": after, "most": most}
     return list((await session.execute(DUE, parameters)).all())
+
+
+async def settle(session: AsyncSession, company_id: int, campaign_id: UUID, ended: Sequence[Ended]) -> None:
+    """Writes what is found before anything was begun."""
+    always = of_campaign(company_id, campaign_id)
+    await session.execute(SETTLING, [{**always, **each.parameters()} for each in ended])
 
 
 async def next_due(session: AsyncSession, company_id: int, campaign_id: UUID) -> float | None:
     """In how many seconds somebody may be written to again; None when nobody waits."""
-    found = await session.scalar(NEXT_DUE, {"of_company": company_id, "of_campaign": campaign_id})
+    found = await session.scalar(NEXT_DUE, of_campaign(company_id, campaign_id))
     return None if found is None else max(0.0, float(found))

@@ -202,7 +202,9 @@ class Recipient(Owned, Stamped, Base):
         refers_to("campaigns", "campaign_id", ondelete="CASCADE"),
         refers_to("contacts", "contact_id", ondelete="SET NULL (contact_id)"),
         one_of("status", DeliveryStatus),
-        UniqueConstraint("company_id", "campaign_id", "contact_id"),
+        # The contact comes first, so that no other index than those with the id begins with the campaign: where the
+        # planner has not heard of a campaign yet, it takes all of these for equally good, and reads it from end to end.
+        UniqueConstraint("company_id", "contact_id", "campaign_id"),
         # Lists of a campaign are read from it, and reports refer to it, so that none can name another campaign.
         UniqueConstraint("company_id", "campaign_id", "id"),
     )
