@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from enum import StrEnum
@@ -40,16 +39,15 @@ Heard = tuple[RecipientId, Feedback]
 
 
 async def record(database: Database, heard: Iterable[Heard]) -> int:
-    """Writes down what is said of messages, company by company; how much of it is news."""
-    by_company: defaultdict[int, list[Feedback]] = defaultdict(list)
-    for recipient, feedback in heard:
-        by_company[recipient.company_id].append(feedback)
+    """Writes down what is said of messages, one after the other; how much of it is news.
+
+    Each in a transaction of its own: whoever has one recipient locked at a time waits for nobody in a circle, though
+    recipients share contacts and addresses, and a sending writes to many of them at once.
+    """
     news = 0
-    for company_id, feedbacks in by_company.items():
-        async with database.writing(company_id) as session:
-            # In one order: two reports of the same recipients wait for each other, and not in a circle.
-            for feedback in sorted(feedbacks, key=lambda each: each.recipient_id):
-                news += await take(session, company_id, feedback)
+    for recipient, feedback in heard:
+        async with database.writing(recipient.company_id) as session:
+            news += await take(session, recipient.company_id, feedback)
     return news
 
 

@@ -99,7 +99,7 @@ def build_worker(settings: Settings, database: Database, around: Surroundings) -
     transport = transport_of(settings, demo=around.demo)
     writers = {ExportKind.LETTERS: writing_letters(settings.letter_processes)}
     exporter = Exporter(Means(database, files, limits_of(settings), time.monotonic, writers=writers), spooled)
-    # Exports and campaigns take long: where there are several slots, one is left to what is done at once.
+    # Exports and campaigns take long: where there are three slots or more, one is left to what is done at once.
     for_campaigns = max(1, (settings.worker_concurrency - 1) // 2)
     for_exports = max(1, settings.worker_concurrency - 1 - for_campaigns)
     sender = CampaignSender(database, mail_means(settings, around, transport))

@@ -1,8 +1,8 @@
 """How is a user told by mail of what they are notified of: at most once, and when the mail server is there again?
 
-A job hands the mail over at its first attempt only: whoever finds that somebody had the job before does not know how
-far they came. So a mail that is certainly not taken for now is left to another job, which is made in the transaction
-that ends this one.
+That a handover has begun is written down before: whoever finds it begun finds a worker gone in between, and does not
+know whether the mail went out. A mail that is certainly not taken for now is left to another job, which is made in the
+transaction that ends this one and takes the mark back.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, func, insert, select
+from sqlalchemy import ColumnElement, Null, Update, and_, func, insert, null, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from content.addresses import address_problem, ascii_address, domain_of
@@ -18,7 +18,7 @@ from content.merge_fields import header_text, html_text
 from content.mime import Mailbox, message_bytes
 from content.rendering import HEAD, TAIL, RenderedMessage
 from jobs.faults import about, log, through_outages
-from jobs.queue import Claim, Write, nothing
+from jobs.queue import Claim, Write, is_held, nothing
 from jobs.transport import Mail, Outcome, Transport
 from store.database import Database
 from store.models import Campaign, Job, Notification, NotificationKind, User
@@ -64,14 +64,17 @@ class Notifier:
         self._first_pause = first_pause
 
     async def __call__(self, claim: Claim) -> Write:
-        if claim.attempt > 1:
-            log.warning("notice.left_out", **about(claim))
-            return nothing
         found = await through_outages(lambda: self._find(claim))
         if found is None:
             return nothing
         row, sender = found
-        answer = await self._transport.hand_over(self._mail(row, sender))
+        if row.handing_over_at is not None:
+            log.warning("notice.left_out", **about(claim))
+            return nothing
+        mail = self._mail(row, sender)
+        if not await through_outages(lambda: self._mark(claim)):
+            return nothing
+        answer = await self._transport.hand_over(mail)
         if answer.outcome in PASSING:
             return trying_again(claim, max(self._first_pause, row.age))
         if answer.outcome is not Outcome.TAKEN:
@@ -95,6 +98,14 @@ class Notifier:
             return None
         return row, ascii_address(sender)
 
+    async def _mark(self, claim: Claim) -> bool:
+        """Says that the handover begins; False, and nothing is written, if another worker has the job by now."""
+        async with self._database.writing(claim.company_id) as session:
+            if not await is_held(session, claim):
+                return False
+            await session.execute(marking(claim, func.now()))
+        return True
+
     def _mail(self, row: AnyRow, sender: str) -> Mail:
         recipient = ascii_address(row.email)
         message = message_bytes(
@@ -116,6 +127,7 @@ def wanted(claim: Claim) -> AnySelect:
         select(
             Notification.id,
             Notification.kind,
+            Notification.handing_over_at,
             Campaign.name,
             User.email,
             User.first_name,
@@ -147,11 +159,21 @@ def rendered(kind: NotificationKind, first_name: str, campaign_name: str, public
     return RenderedMessage(subject, f"{HEAD}{html}{TAIL}", f"{text}\n")
 
 
+def marking(claim: Claim, moment: ColumnElement[datetime] | Null) -> Update:
+    return (
+        update(Notification)
+        .where(Notification.company_id == claim.company_id, Notification.id == claim.subject_id)
+        .values(handing_over_at=moment)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def trying_again(claim: Claim, pause: timedelta) -> Write:
     """Another job, which is nobody's yet: the one that ends has just been deleted."""
     job = {"company_id": claim.company_id, "kind": claim.kind, "subject_id": claim.subject_id}
 
     async def write(session: AsyncSession) -> None:
+        await session.execute(marking(claim, null()))
         await session.execute(insert(Job).values(**job, due_at=func.now() + pause))
 
     return write

@@ -44,6 +44,7 @@ TAKE_TURN = text(
 )
 # Later than any lock that was waited for before the statement; the start of the transaction would be earlier.
 NOW = func.statement_timestamp()
+HEARD_OF = func.greatest(Job.unheard - 1, 0)
 
 Write = Callable[[AsyncSession], Awaitable[None]]
 """What is to be recorded of a job's outcome, in the transaction that ends the job."""
@@ -58,8 +59,25 @@ class Later(Exception):
 
 
 @dataclass(frozen=True)
+class InOrder:
+    """A record of an outcome that begins with locking a row: whoever changes both locks it before its job.
+
+    Otherwise two could wait for each other, as a job that ends is locked first.
+    """
+
+    lock: Callable[[AsyncSession], Awaitable[object]]
+    write: Write
+
+    async def __call__(self, session: AsyncSession) -> None:
+        await self.write(session)
+
+
+@dataclass(frozen=True)
 class Claim:
-    """One worker's hold on a job; `attempt` counts from 1, `failures` those of the attempts before."""
+    """One worker's hold on a job; `attempt` counts from 1, `failures` those of the attempts before.
+
+    `unheard`: how many claims in a row, with this one, nothing was heard of.
+    """
 
     company_id: int
     job_id: int
@@ -67,6 +85,7 @@ class Claim:
     subject_id: UUID
     attempt: int
     failures: int
+    unheard: int = 1
 
 
 class Queue:
@@ -97,13 +116,16 @@ class Queue:
                     taken = in_turn(unlimited, limits)
             rows = (await session.execute(self._claiming(taken.order_by(Job.due_at, Job.id).limit(most)))).all()
         return [
-            Claim(row.company_id, row.id, JobKind(row.kind), row.subject_id, row.attempt, row.failures) for row in rows
+            Claim(row.company_id, row.id, JobKind(row.kind), row.subject_id, row.attempt, row.failures, row.unheard)
+            for row in rows
         ]
 
     def _claiming(self, taken: Select[int, int]) -> Update:
-        statement = updating(locked(taken)).values(attempt=Job.attempt + 1, claimed_until=NOW + self._lease)
+        statement = updating(locked(taken)).values(
+            attempt=Job.attempt + 1, unheard=Job.unheard + 1, claimed_until=NOW + self._lease
+        )
         return statement.returning(
-            Job.company_id, Job.id, Job.kind, Job.subject_id, Job.attempt, Job.failures
+            Job.company_id, Job.id, Job.kind, Job.subject_id, Job.attempt, Job.failures, Job.unheard
         ).execution_options(synchronize_session=False)
 
     async def renew(self, claim: Claim) -> bool:
@@ -115,6 +137,8 @@ class Queue:
     async def finish(self, claim: Claim, write: Write) -> bool:
         """Ends the job and records its outcome, both or neither; False (and neither) if the claim was lost."""
         async with self._database.writing(claim.company_id) as session:
+            if isinstance(write, InOrder):
+                await write.lock(session)
             # Deleted first: the lock keeps others off the job until the outcome is recorded.
             if not await changed(session, delete(Job).where(*held(claim))):
                 return False
@@ -130,7 +154,8 @@ class Queue:
         more. False, and nothing is done, if the claim was lost.
         """
         failures = literal(0) if done else Job.failures + int(failed)
-        released = update(Job).where(*held(claim)).values(claimed_until=None, failures=failures)
+        unheard = literal(0) if done else HEARD_OF
+        released = update(Job).where(*held(claim)).values(claimed_until=None, failures=failures, unheard=unheard)
         if pause:
             released = released.values(due_at=NOW + timedelta(seconds=pause))
         async with self._database.writing(claim.company_id) as session:
@@ -139,6 +164,12 @@ class Queue:
             if not pause or claim.kind in self._limits:
                 await wake_workers(session)
             return True
+
+    async def excuse(self, claim: Claim) -> None:
+        """Has a claim not count as unheard of, whoever has the job by now: its worker lives, it lost the database."""
+        mine = Job.company_id == claim.company_id, Job.id == claim.job_id
+        async with self._database.writing(claim.company_id) as session:
+            await session.execute(update(Job).where(*mine).values(unheard=HEARD_OF))
 
 
 def any_limited(kinds: Collection[JobKind], limited: Collection[JobKind], most: int) -> Select[bool | None]:

@@ -57,6 +57,7 @@ class Duty:
     `at_once`: a worker that is asked to stop hands such a job back at once, as the next can go on with it; others
     have the grace time to end. `per_company`: how many run at a time in one company, over all workers. `slots`: how
     many one worker does at a time, so that long jobs leave room for short ones of other kinds (None: any number).
+    `patient`: such a job is begun as often as it takes, as long as its workers outlive it.
     """
 
     handler: Handler
@@ -68,14 +69,14 @@ class Duty:
 
 @dataclass(frozen=True)
 class Pace:
-    """How a worker spends its time; all in seconds but for `attempts` and `claims`.
+    """How a worker spends its time; all in seconds but for `attempts`, `claims` and `deaths`.
 
     `lease`: how long a job is held without a sign of life. `poll`: how often is looked for jobs that no signal told
     of; a job of a worker that was killed runs again after both. `grace`: how long running jobs may take after `stop`.
     `sweep`: how often is tidied up. `retry`: the pause after the first attempt that failed, doubled by each further
     one, and `attempts`, how many may fail. `claims`: how often a job is begun at most, as one that ends its workers
-    never fails. `reconnect`: the longest pause before listening is tried again. `over`: how long it may take to
-    remove what a job leaves behind.
+    never fails; of a patient one, `deaths`: how many claims in a row may end with their workers. `reconnect`: the
+    longest pause before listening is tried again. `over`: how long it may take to remove what a job leaves behind.
     """
 
     lease: float = 10
@@ -85,6 +86,7 @@ class Pace:
     retry: float = 5
     attempts: int = 5
     claims: int = 100
+    deaths: int = 20
     reconnect: float = 30
     over: float = 30
 
@@ -209,26 +211,29 @@ class Worker:
 
     async def _do(self, claim: Claim, claimed_at: float) -> None:
         """One job, for as long as it is certainly ours: by this process's clock, counted from before the claim."""
+        unanswered = asyncio.Event()
         try:
             async with asyncio.timeout_at(claimed_at + self._pace.lease) as limit:
-                ended = await self._attempt(claim, limit)
+                ended = await self._attempt(claim, limit, unanswered)
         except Later as pause:
             await self._wait(claim, pause.seconds)
             return
         except Exception as error:  # noqa: BLE001 - reported; other jobs go on, and this one has another attempt
             if limit.expired():
                 log.warning("job.claim_lost", **about(claim))
+                if unanswered.is_set():
+                    await self._excuse(claim)
                 return
             report(error, "job", claim)
             ended = await self._try_later(claim, error)
         if ended:
             await self._tidy_up_after(claim)
 
-    async def _attempt(self, claim: Claim, limit: asyncio.Timeout) -> bool:
-        """Whether the job has come to its end; False if the claim was lost."""
+    async def _attempt(self, claim: Claim, limit: asyncio.Timeout, unanswered: asyncio.Event) -> bool:
+        """Whether the job has come to its end; False if the claim was lost. `unanswered`: as `_keep` sets it."""
         if self._begun_too_often(claim):
             raise BegunTooOften
-        keeping = asyncio.create_task(self._keep(claim, limit))
+        keeping = asyncio.create_task(self._keep(claim, limit, unanswered))
         try:
             write = await self._duties[claim.kind].handler(claim)
         finally:
@@ -241,7 +246,9 @@ class Worker:
         return ended
 
     def _begun_too_often(self, claim: Claim) -> bool:
-        return claim.attempt > self._pace.claims and not self._duties[claim.kind].patient
+        if self._duties[claim.kind].patient:
+            return claim.unheard > self._pace.deaths
+        return claim.attempt > self._pace.claims
 
     async def _tidy_up_after(self, claim: Claim) -> None:
         self._over.add(claim.job_id)
@@ -253,16 +260,22 @@ class Worker:
         finally:
             self._over.discard(claim.job_id)
 
-    async def _keep(self, claim: Claim, limit: asyncio.Timeout) -> None:
-        """Renews the claim while the job runs; without an answer the job ends when the lease does."""
+    async def _keep(self, claim: Claim, limit: asyncio.Timeout, unanswered: asyncio.Event) -> None:
+        """Renews the claim while the job runs; without an answer the job ends when the lease does.
+
+        `unanswered` is set from a question until its answer: if the lease ends meanwhile, it is the database's fault.
+        """
         while True:
             await asyncio.sleep(self._pace.lease / 3)
             asked_at = asyncio.get_running_loop().time()
+            if not is_past(limit, asked_at):
+                unanswered.set()
             try:
                 ours = await self._queue.renew(claim)
             except Exception as error:  # noqa: BLE001 - reported; there is another renewal before the lease ends
                 report(error, "renewing", claim)
                 continue
+            unanswered.clear()
             limit.reschedule(asked_at + self._pace.lease if ours else asked_at)
 
     async def _wait(self, claim: Claim, seconds: float) -> None:
@@ -272,6 +285,7 @@ class Worker:
             await self._queue.put_back(claim, max(seconds, SHORTEST_PAUSE), failed=False, done=True)
         except Exception as error:  # noqa: BLE001 - reported; see above
             report(error, "putting back", claim)
+            await self._excuse(claim)
         self._wake.set()
 
     async def _try_later(self, claim: Claim, error: Exception) -> bool:
@@ -286,7 +300,15 @@ class Worker:
                 return True
         except Exception as fault:  # noqa: BLE001 - reported; see above
             report(fault, "putting back", claim)
+            await self._excuse(claim)
         return False
+
+    async def _excuse(self, claim: Claim) -> None:
+        """Says as soon as the database is there that the worker has outlived the job, which could not be said."""
+        try:
+            await through_outages(lambda: self._queue.excuse(claim))
+        except Exception as error:  # noqa: BLE001 - reported; the job goes on, and counts one more of its claims
+            report(error, "excusing", claim)
 
     async def _listen(self) -> None:
         """Wakes the worker at each signal; after a lost connection signals may have been missed, so then as well."""
@@ -322,6 +344,12 @@ async def running(worker: Worker) -> AsyncIterator[None]:
     finally:
         worker.stop()
         await task
+
+
+def is_past(limit: asyncio.Timeout, moment: float) -> bool:
+    """Whether a moment of the loop's clock is beyond the limit: something has held the loop up."""
+    end = limit.when()
+    return end is not None and moment >= end
 
 
 async def cancelled(tasks: list[asyncio.Task[None]]) -> None:

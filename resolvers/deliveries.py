@@ -23,6 +23,7 @@ from sqlalchemy import (
     select,
     true,
 )
+from sqlalchemy.orm import aliased
 
 from resolvers.context import Context, DownloadLink
 from resolvers.edges import One
@@ -37,6 +38,7 @@ from store.models import (
     DeliveryStatus,
     Export,
     ExportKind,
+    ExportStatus,
     Recipient,
 )
 from store.models.campaigns import HANDED_OVER, UNDER_WAY
@@ -78,23 +80,48 @@ def is_due() -> ColumnElement[bool]:
     return or_(any_of(DeliveryStatus.QUEUED, DeliveryStatus.SENDING), overdue)
 
 
-def letters_stalled() -> ColumnElement[bool]:
-    """Whether the export that makes the campaign's letters has stalled."""
-    return exists().where(
-        Export.company_id == CampaignDelivery.company_id,
-        Export.campaign_id == CampaignDelivery.campaign_id,
-        Export.kind == ExportKind.LETTERS,
-        EXPORT.columns["stalled"],
+def letters_of_sending() -> FromClause:
+    """At most one row for each campaign by letter: how far the export is that makes the letters of its last sending."""
+    sending = aliased(CampaignDelivery)
+    return (
+        select(
+            Export.heartbeat_at,
+            EXPORT.columns["percent"].label("percent"),
+            EXPORT.columns["stalled"].label("stalled"),
+            # Of one that is over, the pace says nothing any more.
+            case((Export.status == ExportStatus.RUNNING, Export.rows_per_second)).label("per_second"),
+            (Export.rows_total - Export.rows_processed).label("waiting"),
+        )
+        .join(sending, and_(sending.company_id == Export.company_id, sending.campaign_id == Export.campaign_id))
+        .where(
+            Campaign.type == CampaignType.LETTER,
+            Export.company_id == Campaign.company_id,
+            Export.campaign_id == Campaign.id,
+            Export.kind == ExportKind.LETTERS,
+            Export.created_at >= sending.started_at,
+            # What people ask for again is no part of the sending.
+            Export.regenerated_from_id.is_(None),
+        )
+        .order_by(Export.created_at.desc(), Export.id.desc())
+        .limit(1)
+        .correlate(Campaign)
+        .lateral("letters")
     )
 
 
+LETTERS = letters_of_sending()
+BY_LETTER = Campaign.type == CampaignType.LETTER
 GOES_ON = and_(
     Campaign.status == CampaignStatus.SENDING, Campaign.paused_at.is_(None), CampaignDelivery.ended_at.is_(None)
 )
-MEASURED = and_(GOES_ON, CampaignDelivery.per_second > SLOWEST)
-LEFT = select(func.count()).select_from(Recipient).where(of_delivery(*UNDER_WAY)).scalar_subquery()
-SECONDS_LEFT = cast(LEFT, Double()) / CampaignDelivery.per_second
-LAST_SIGN = func.coalesce(CampaignDelivery.heartbeat_at, CampaignDelivery.started_at)
+# Letters are made one by one, but handed over together.
+PER_SECOND = case((BY_LETTER, LETTERS.c.per_second), else_=CampaignDelivery.per_second)
+WAITING = select(func.count()).select_from(Recipient).where(of_delivery(*UNDER_WAY)).scalar_subquery()
+LEFT = case((BY_LETTER, LETTERS.c.waiting), else_=WAITING)
+MEASURED = and_(GOES_ON, PER_SECOND > SLOWEST)
+SECONDS_LEFT = cast(LEFT, Double()) / PER_SECOND
+HEARTBEAT = func.greatest(CampaignDelivery.heartbeat_at, LETTERS.c.heartbeat_at)
+LAST_SIGN = func.coalesce(HEARTBEAT, CampaignDelivery.started_at)
 OTHERS = tuple(status for status in DeliveryStatus if status not in REACHED)
 
 DELIVERY = Source(
@@ -107,8 +134,10 @@ DELIVERY = Source(
         CampaignDelivery,
         Campaign,
         and_(Campaign.company_id == CampaignDelivery.company_id, Campaign.id == CampaignDelivery.campaign_id),
-    ),
+    ).join(LETTERS, true(), isouter=True),
     extra={
+        "per_second": PER_SECOND,
+        "heartbeat_at": HEARTBEAT,
         "seconds_remaining": case((MEASURED, SECONDS_LEFT)),
         # From the last sign of life on: the rate was measured then, and the guess stays until there is a better one.
         "ends_at": case((MEASURED, LAST_SIGN + SECONDS_LEFT * cast(literal(timedelta(seconds=1)), Interval()))),
@@ -117,7 +146,7 @@ DELIVERY = Source(
             GOES_ON,
             CampaignDelivery.problem_code.is_(None),
             case(
-                (Campaign.type == CampaignType.LETTER, letters_stalled()),
+                (BY_LETTER, func.coalesce(LETTERS.c.stalled, False)),
                 else_=and_(func.now() - STALLED_AFTER > LAST_SIGN, is_due()),
             ),
         ),
@@ -154,18 +183,19 @@ def counted_recipients() -> FromClause:
 
 
 COUNTS = counted_recipients()
+DONE: AnyColumn = cast(COUNTS.c.total - COUNTS.c.waiting, Double())
+PERCENT_DONE = DONE * 100 / cast(func.nullif(COUNTS.c.total, 0), Double())
 # A campaign without recipients has statistics too, so the rows are those of campaigns.
 STATISTICS = Source(
     "CampaignStatistics",
     Campaign,
     access.campaigns,
     inherited=access.whole_company(Campaign),
-    rows=join(Campaign, COUNTS, true()),
+    rows=join(Campaign, COUNTS, true()).join(LETTERS, true(), isouter=True),
     extra={
         **dict(COUNTS.c.items()),
-        "percent": cast(COUNTS.c.total - COUNTS.c.waiting, Double())
-        * 100
-        / cast(func.nullif(COUNTS.c.total, 0), Double()),
+        # Nobody is SENT a letter before all letters are made.
+        "percent": func.coalesce(case((Campaign.status == CampaignStatus.SENDING, LETTERS.c.percent)), PERCENT_DONE),
     },
 )
 

@@ -36,14 +36,17 @@ class CampaignDelivery:
         ("excluded",), excluded, "How many of the contacts selected then are not written to, by the reason."
     )
     sender: EmailAddress | None = column("sender", "The address that its mails come from.")
-    per_second: float | None = column("per_second", "How many recipients it gets through in a second, lately.")
+    per_second: float | None = column(
+        "per_second",
+        "How many recipients it gets through in a second, lately; by letter, how many letters are made in a second.",
+    )
     seconds_remaining: float | None = column(
         "seconds_remaining", "How long it will take at this pace; a guess. Null while it does not go on."
     )
     ends_at: datetime | None = column(
         "ends_at", "When it will end at this pace; a guess. Null while it does not go on."
     )
-    heartbeat_at: datetime | None = column("heartbeat_at", "The last sign of life of its worker.")
+    heartbeat_at: datetime | None = column("heartbeat_at", "The last sign of life of its workers.")
     stalled: bool = column(
         "stalled",
         "Whether there is something to be sent and its worker has given no sign of life for 15 seconds; another will "
@@ -77,5 +80,6 @@ class CampaignStatistics:
     )
     percent: float | None = column(
         "percent",
-        "How much is done, from 0 to 100: all but QUEUED, SENDING and DEFERRED; null without recipients.",
+        "How much is done, from 0 to 100: all but QUEUED, SENDING and DEFERRED; null without recipients. Of a campaign "
+        "by letter that is SENDING, how many letters are made: all are SENT together once the last one is.",
     )

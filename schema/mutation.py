@@ -276,7 +276,9 @@ class Mutation(ExportMutations, TaskMutations, NotificationMutations, Suppressio
         "Stops a campaign that is scheduled or being sent. If nothing has gone out, it may be scheduled anew.",
     )
     pause_campaign: payloads.PauseCampaignPayload | None = mutation(
-        moving(CampaignAction.PAUSE), "Stops a campaign that is scheduled or being sent, until it is resumed."
+        moving(CampaignAction.PAUSE),
+        "Stops a campaign that is scheduled or being sent, until it is resumed. Letters that are being made are "
+        "finished, but none is SENT before that.",
     )
     resume_campaign: payloads.ResumeCampaignPayload | None = mutation(
         moving(CampaignAction.RESUME),

@@ -6,6 +6,7 @@ import os
 import traceback
 from pathlib import Path
 
+import asyncpg  # type: ignore[import-untyped]  # it brings no types along
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -24,7 +25,9 @@ def is_outage(error: BaseException) -> bool:
         state = getattr(error.orig, "sqlstate", None) or ""
         # Without a statement it was connecting that failed, whatever the server's reason.
         return error.connection_invalidated or error.statement is None or state.startswith(UNREACHABLE_STATES)
-    return isinstance(error, PoolTimeoutError | OSError)
+    # The first is what the driver says, past SQLAlchemy, of a connection that is not closed yet and on which the server
+    # has taken its leave.
+    return isinstance(error, asyncpg.InternalClientError | PoolTimeoutError | OSError)
 
 
 def places_of(error: BaseException) -> list[str]:

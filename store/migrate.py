@@ -15,7 +15,7 @@ from store.models import Base
 # Any number will do, as long as every process of the gateway takes the same one.
 MIGRATION_LOCK = 7_364_201
 # Made only where the server has the extension pg_trgm, so the models do not know them.
-TRIGRAM_INDEXES = ("campaigns_search_idx", "contacts_search_idx")
+TRIGRAM_INDEXES = ("campaigns_search_idx", "contacts_search_idx", "suppressions_search_idx")
 
 
 def configuration(connection: Connection | None = None) -> Config:

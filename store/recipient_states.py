@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import and_, func, insert, null, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from store.models import Campaign, DeliveryReport, DeliveryStatus, Recipient
+from store.models import Campaign, CampaignStatus, DeliveryReport, DeliveryStatus, Recipient
 from store.signals import Channel, signal
 from store.sql_types import AnyRow
 
@@ -27,9 +27,18 @@ MAY_BE_HEARD_OF = or_(
 
 
 async def locked_recipient(session: AsyncSession, company_id: int, recipient_id: int) -> AnyRow | None:
-    """`id`, `company_id`, `campaign_id`, `contact_id`, `address`, `created_at`, the campaign's `type`, `heard` (whether
-    something may be heard of the message) and `now`, with the row locked.
+    """`id`, `company_id`, `campaign_id`, `contact_id`, `address`, `created_at`, `sent_at`, the campaign's `type`,
+    `over` (whether its sending is), `heard` (whether something may be heard of the message) and `now`, locked.
+
+    The campaign is locked before, if the recipient may come to count as one whom it has reached.
     """
+    not_counted = (
+        select(Campaign.id)
+        .join(Recipient, and_(Campaign.company_id == Recipient.company_id, Campaign.id == Recipient.campaign_id))
+        .where(Recipient.company_id == company_id, Recipient.id == recipient_id, Recipient.sent_at.is_(None))
+        .with_for_update(of=Campaign, key_share=True)
+    )
+    await session.execute(not_counted)
     wanted = (
         select(
             Recipient.id,
@@ -38,7 +47,9 @@ async def locked_recipient(session: AsyncSession, company_id: int, recipient_id:
             Recipient.contact_id,
             Recipient.address,
             Recipient.created_at,
+            Recipient.sent_at,
             Campaign.type,
+            (Campaign.status != CampaignStatus.SENDING).label("over"),
             MAY_BE_HEARD_OF.label("heard"),
             func.now().label("now"),
         )
@@ -50,7 +61,11 @@ async def locked_recipient(session: AsyncSession, company_id: int, recipient_id:
 
 
 async def advance(session: AsyncSession, recipient: AnyRow, status: DeliveryStatus) -> bool:
-    """Whether the status followed what was there. A message of which something is heard was sent, whoever knew it."""
+    """Whether the status followed what was there. A message of which something is heard was sent, whoever knew it.
+
+    `recipient`: as it was locked. Whoever ends a campaign counts all whom it has reached; after that, each is counted
+    here.
+    """
     moved = (
         update(Recipient)
         .where(
@@ -67,7 +82,17 @@ async def advance(session: AsyncSession, recipient: AnyRow, status: DeliveryStat
         .returning(Recipient.id)
         .execution_options(synchronize_session=False)
     )
-    return (await session.execute(moved)).one_or_none() is not None
+    if (await session.execute(moved)).one_or_none() is None:
+        return False
+    if recipient.sent_at is None and recipient.over:
+        counted = (
+            update(Campaign)
+            .where(Campaign.company_id == recipient.company_id, Campaign.id == recipient.campaign_id)
+            .values(total_sent=func.coalesce(Campaign.total_sent, 0) + 1)
+            .execution_options(synchronize_session=False)
+        )
+        await session.execute(counted)
+    return True
 
 
 async def add_report(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import Integer, and_, case, func, literal_column, select
+from sqlalchemy import ARRAY, Integer, and_, case, func, literal_column, select, true
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from store.long_statements import rows_in_time
 from store.models import (
     Campaign,
     CampaignTask,
@@ -28,7 +29,7 @@ async def make_tasks(session: AsyncSession, company_id: int, campaign_id: UUID) 
 
     The given users take turns in their order, over the recipients by their ids; with RESPONSIBLE_USER only over those
     whose contact has no user. None is made for a recipient who has one, whose contact is gone, or for whom there is no
-    user; all are made by one statement.
+    user; all are made by one statement, which may take long.
     """
     made = (
         insert(CampaignTask)
@@ -37,8 +38,8 @@ async def make_tasks(session: AsyncSession, company_id: int, campaign_id: UUID) 
         .returning(CampaignTask.id)
         .cte("made")
     )
-    found = await session.scalar(select(func.count(literal_column("1"))).select_from(made))
-    return int(found or 0)
+    ((count,),) = await rows_in_time(session, select(func.count(literal_column("1"))).select_from(made))
+    return int(str(count))
 
 
 def shared_out(company_id: int, campaign_id: UUID) -> AnySelect:
@@ -66,17 +67,16 @@ def shared_out(company_id: int, campaign_id: UUID) -> AnySelect:
         )
         .subquery("waiting")
     )
+    # A list, as a planner that has not heard yet how many wait would look through rows of users for each of them.
     in_order = CampaignTaskUser.position, CampaignTaskUser.user_id
+    in_turn = func.array_agg(CampaignTaskUser.user_id, type_=ARRAY(Integer())).aggregate_order_by(*in_order)
     given = (
-        select(
-            CampaignTaskUser.user_id,
-            (func.row_number().over(order_by=in_order) - ONE).label("place"),
-            func.count().over().label("users"),
-        )
+        select(in_turn.label("users"))
         .where(CampaignTaskUser.company_id == company_id, CampaignTaskUser.campaign_id == campaign_id)
         .subquery("given")
     )
-    user_id = func.coalesce(waiting.c.own_user_id, given.c.user_id)
+    next_user = given.c.users[waiting.c.turn % func.cardinality(given.c.users) + ONE]
+    user_id = func.coalesce(waiting.c.own_user_id, next_user)
     return (
         select(
             waiting.c.company_id,
@@ -87,6 +87,6 @@ def shared_out(company_id: int, campaign_id: UUID) -> AnySelect:
             waiting.c.task_start_at,
             waiting.c.task_end_at,
         )
-        .outerjoin(given, and_(waiting.c.own_user_id.is_(None), given.c.place == waiting.c.turn % given.c.users))
+        .join(given, true())
         .where(user_id.is_not(None))
     )

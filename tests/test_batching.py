@@ -176,7 +176,7 @@ def following(name: str, field: PlannedField, world: World) -> str:
     below = {
         "actions": "reasons { code }",
         "audience": "count exclusions { reason count }",
-        "delivery": "recipients stalled outcome endsAt secondsRemaining excluded { count } problem { code }",
+        "delivery": "recipients stalled outcome perSecond endsAt secondsRemaining excluded { count } problem { code }",
         "letterArchive": "url",
         "statistics": "total queued percent",
     }

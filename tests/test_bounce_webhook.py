@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 from collections.abc import AsyncIterator
@@ -9,12 +10,16 @@ from datetime import timedelta
 
 import httpx
 import pytest
+from sqlalchemy import select, text, update
 
 from gateway.return_paths import ReturnPaths
+from store.database import owner_transaction
+from store.models import Recipient
 from tests.build import NOW
 from tests.client import Gateway, running_gateway
 from tests.conftest import World
 from tests.fingerprints import witness
+from tests.post import until
 from tests.recipients import CHANNELS, Known, Sent, sent
 
 pytestmark = pytest.mark.anyio
@@ -94,6 +99,32 @@ async def test_as_many_as_there_may_be(relayed: Gateway, world: World) -> None:
     found = await posted(relayed, body_of(*events[:500]))
     assert (found.status_code, found.json()) == (200, {"accepted": 3, "ignored": 497})
     check_refused(await posted(relayed, body_of(*events)), 400, "INVALID_REQUEST")
+
+
+@pytest.mark.parametrize("type", ["complained", "bounced"])
+async def test_requests_that_meet(relayed: Gateway, world: World, type: str) -> None:
+    """Two requests that tell of the same contacts and addresses, in different orders, are both taken."""
+    first, second, third, fourth = [await sent(world, email=f"{name}@example.com") for name in "abba"]
+    async with owner_transaction(world.url) as connection:
+        for again, contact in ((third, second.contact_id), (fourth, first.contact_id)):
+            of_again = Recipient.id == again.recipient_id
+            await connection.execute(update(Recipient).where(of_again).values(contact_id=contact))
+    requests = [
+        body_of(*(event(one, type, permanent=True) for one in both)) for both in ((first, second), (third, fourth))
+    ]
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    async with owner_transaction(world.url) as watching:
+        async with owner_transaction(world.url) as holding:
+            last = select(Recipient.id).where(Recipient.id.in_((second.recipient_id, fourth.recipient_id)))
+            await holding.execute(last.with_for_update())
+            answers = [asyncio.create_task(posted(relayed, body)) for body in requests]
+
+            async def both_wait() -> bool:
+                return bool(await watching.scalar(waiting) == 2)
+
+            await until(both_wait)
+        found = [await answer for answer in answers]
+    assert [(answer.status_code, answer.json()) for answer in found] == [(200, {"accepted": 2, "ignored": 0})] * 2
 
 
 async def test_what_is_not_signed(relayed: Gateway, world: World) -> None:

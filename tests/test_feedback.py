@@ -7,11 +7,15 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from sqlalchemy import delete, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.unsubscribe import unsubscribe_links
 from store.consent import withdraw_consent
 from store.database import Database, owner_transaction
 from store.feedback import MOST_REPORTS, Feedback, FeedbackKind, take
-from store.models import Contact, DeliveryReport, DeliveryStatus, Recipient, Suppression
+from store.models import Campaign, Contact, DeliveryReport, DeliveryStatus, Recipient, Suppression
+from tests.build import NOW
+from tests.client import DOWNLOAD_SECRET, Gateway
 from tests.conftest import World
 from tests.fingerprints import witness
 from tests.post import until
@@ -206,3 +210,96 @@ async def test_those_who_watch_are_told(world: World) -> None:
 
             await until(is_told)
     assert set(heard) == {f"{world.acme.id}:{one.campaign_id}"}
+
+
+async def set_total(one: Sent, **values: object) -> None:
+    async with owner_transaction(one.url) as connection:
+        await connection.execute(update(Campaign).where(Campaign.id == one.campaign_id).values(total_sent=3, **values))
+
+
+async def total(one: Sent) -> object:
+    async with owner_transaction(one.url) as connection:
+        return await connection.scalar(select(Campaign.total_sent).where(Campaign.id == one.campaign_id))
+
+
+@pytest.mark.parametrize("kind", [None, *FeedbackKind])
+async def test_one_more_was_reached(gateway: Gateway, world: World, kind: FeedbackKind | None) -> None:
+    """Who is found out to have got their message after the campaign ended counts as reached, once; others are not
+    counted again.
+    """
+    link = unsubscribe_links(DOWNLOAD_SECRET, "")
+
+    async def hears(one: Sent) -> None:
+        if kind is None:
+            assert (await gateway.http.post(link(one.company_id, one.recipient_id))).status_code == 200
+        else:
+            await taken(one, kind)
+
+    unclear, reached = await sent(world, "UNKNOWN"), await sent(world)
+    async with owner_transaction(world.url) as connection:
+        mine = Recipient.id == reached.recipient_id
+        await connection.execute(update(Recipient).where(mine).values(sent_at=NOW))
+    for one in (unclear, reached):
+        await set_total(one)
+        for _ in range(2):
+            await hears(one)
+    assert await total(unclear) == (3 if kind is FeedbackKind.DEFERRED else 4)
+    assert await total(reached) == 3
+
+
+async def test_reached_while_it_is_sent(world: World) -> None:
+    """While the campaign is SENDING nothing is added: at its end all are counted."""
+    one = await sent(world, "UNKNOWN")
+    await set_total(one, status="SENDING")
+    assert await taken(one, FeedbackKind.DELIVERED)
+    assert await total(one) == 3
+
+
+async def waiting_for(connection: AsyncConnection, task: asyncio.Task[bool]) -> None:
+    async def waits() -> bool:
+        return task.done() or bool(await connection.scalar(WAITING))
+
+    await until(waits)
+    assert not task.done()
+
+
+async def test_reached_while_it_ends(world: World) -> None:
+    """What is heard while somebody ends the campaign is counted after them."""
+    one = await sent(world, "UNKNOWN")
+    await set_total(one, status="SENDING")
+    async with owner_transaction(world.url) as connection:
+        ended = update(Campaign).where(Campaign.id == one.campaign_id).values(status="COMPLETED", total_sent=5)
+        await connection.execute(ended)
+        heard = asyncio.create_task(taken(one, FeedbackKind.DELIVERED))
+        await waiting_for(connection, heard)
+    assert await heard
+    assert await total(one) == 6
+
+
+async def test_reached_while_it_is_to_go_again(world: World) -> None:
+    """Who has what is unclear go again, and locks the campaign before its recipients, is not waited for in a circle."""
+    one = await sent(world, "UNKNOWN")
+    await set_total(one)
+    async with owner_transaction(world.url) as connection:
+        await connection.execute(select(Campaign.id).where(Campaign.id == one.campaign_id).with_for_update())
+        heard = asyncio.create_task(taken(one, FeedbackKind.DELIVERED))
+        await waiting_for(connection, heard)
+        again = update(Recipient).where(Recipient.id == one.recipient_id).values(status="QUEUED")
+        await connection.execute(again)
+    assert await heard
+    assert ((await one.known()).status, await total(one)) == ("DELIVERED", 4)
+
+
+async def test_two_say_at_once_that_one_was_reached(world: World) -> None:
+    """Of two who say so at the same time one counts."""
+    one = await sent(world, "UNKNOWN")
+    await set_total(one)
+    database = Database(world.url, pool_size=1)
+    async with owner_transaction(world.url) as connection:
+        async with database.writing(one.company_id) as session:
+            assert await take(session, one.company_id, Feedback(one.recipient_id, FeedbackKind.DELIVERED))
+            other = asyncio.create_task(taken(one, FeedbackKind.BOUNCED))
+            await waiting_for(connection, other)
+        assert await other
+    await database.close()
+    assert await total(one) == 4

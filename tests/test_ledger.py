@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import anyio
+import asyncpg  # type: ignore[import-untyped]  # it brings no types along
 import pytest
 from sqlalchemy import make_url, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from jobs.delivery.direct import DirectConnection
 from jobs.delivery.ledger import Ledger
@@ -112,6 +115,84 @@ async def test_each_attempt_is_begun_once(sending: Sending) -> None:
     assert await status_of(sending, three) == "SENDING"
 
 
+async def test_what_is_unknown_is_left_alone(sending: Sending) -> None:
+    """What others took for unknown waits for nothing: only what became of it for good is still written."""
+    with anyio.fail_after(PATIENCE):
+        claim, (one, two, three) = await claimed(sending)
+        async with ledger_of(sending.database, claim) as ledger:
+            for id in (one, two, three):
+                assert await ledger.begin(begun(id))
+            await sending.change("UPDATE recipients SET status = 'UNKNOWN' WHERE id = ANY(:ids)", ids=[one, two, three])
+            ledger.end(Ended(one, 1, DeliveryStatus.QUEUED))
+            ledger.end(Ended(two, 1, DeliveryStatus.DEFERRED, "451 Later", 60))
+            ledger.end(Ended(three, 1, DeliveryStatus.FAILED, "554 No"))
+    assert [await status_of(sending, id) for id in (one, two, three)] == ["UNKNOWN", "UNKNOWN", "FAILED"]
+    reports = await sending.rows(
+        "SELECT status, recipient_id FROM delivery_reports WHERE campaign_id = :id", id=claim.subject_id
+    )
+    assert reports == [("FAILED", three)]
+
+
+@pytest.mark.parametrize("change", ["UPDATE contacts SET email_consent_given = {}", "DELETE FROM contacts"])
+async def test_who_does_not_agree_any_more(sending: Sending, change: str) -> None:
+    """Nothing is begun for who withdrew their consent, or is gone, since the recipients were read; the others go on."""
+    gone = f"{change} WHERE id = (SELECT contact_id FROM recipients WHERE id = :id)"
+    with anyio.fail_after(PATIENCE):
+        claim, (one, two, three) = await claimed(sending)
+        await sending.change(gone.format("false"), id=one)
+        await sending.change(gone.format("NULL"), id=two)
+        async with ledger_of(sending.database, claim) as ledger:
+            assert [await ledger.begin(begun(id)) for id in (one, two, three)] == [False, False, True]
+    assert [await status_of(sending, id) for id in (one, two, three)] == ["QUEUED", "QUEUED", "SENDING"]
+
+
+async def test_who_was_suppressed_meanwhile(sending: Sending) -> None:
+    """Nothing is begun for an address that was suppressed since the recipients were read, however it is written."""
+    with anyio.fail_after(PATIENCE):
+        claim, (one, two, _) = await claimed(sending)
+        suppressing = (
+            "INSERT INTO suppressions (company_id, address, reason) SELECT company_id, lower(address), 'BOUNCED'"
+        )
+        await sending.change(f"{suppressing} FROM recipients WHERE id = :id", id=one)
+        await sending.change("UPDATE recipients SET address = upper(address) WHERE id = :id", id=one)
+        async with ledger_of(sending.database, claim) as ledger:
+            assert [await ledger.begin(begun(id)) for id in (one, two)] == [False, True]
+    assert await status_of(sending, one) == "QUEUED"
+
+
+async def test_suppressed_before_the_end_is_told(sending: Sending) -> None:
+    """By the time that it is written that nobody is at an address, the address is suppressed: whoever is cut off in
+    between forgets nothing.
+    """
+    with anyio.fail_after(PATIENCE):
+        claim, (one, *_) = await claimed(sending)
+        async with ledger_of(sending.database, claim) as ledger:
+            assert await ledger.begin(begun(one))
+            async with owner_transaction(sending.url) as rival:
+                await rival.execute(text("SELECT 1 FROM recipients WHERE id = :id FOR UPDATE"), {"id": one})
+                ledger.end(Ended(one, 1, DeliveryStatus.FAILED, "550 5.1.1 Nobody"), refused="person1@customer.example")
+                suppressed = "SELECT count(*) FROM suppressions WHERE address = 'person1@customer.example'"
+                await until(lambda: sending.value(suppressed))
+                assert await status_of(sending, one) == "SENDING"
+    assert await status_of(sending, one) == "FAILED"
+
+
+async def test_all_of_a_turn_or_nothing(sending: Sending) -> None:
+    """When one of those in a turn cannot be written, none of them is; the next turn goes over a new connection."""
+    claim, (one, two, three) = await claimed(sending)
+    direct = DirectConnection(sending.database, claim.company_id, TURN)
+    unwritable = Begun(two, 1, "\0", "<p>Hello</p>")
+    with anyio.fail_after(PATIENCE):
+        with pytest.raises(asyncpg.CharacterNotInRepertoireError):
+            await direct.rows(turn_parameters(claim, [begun(one), unwritable, begun(three)], [], again=False))
+        assert [await status_of(sending, id) for id in (one, two, three)] == ["QUEUED"] * 3
+        assert await direct.rows(turn_parameters(claim, [begun(one), begun(three)], [], again=False)) == [
+            (one,),
+            (three,),
+        ]
+        await direct.close()
+
+
 async def test_deadlock(sending: Sending) -> None:
     """A turn that is given up for the sake of another transaction is taken again, and nothing of it is lost."""
     engine = create_async_engine(sending.url)
@@ -130,6 +211,49 @@ async def test_deadlock(sending: Sending) -> None:
             await rival.commit()
             assert await turn == [True, True, True]
     await engine.dispose()
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", []):
+        yield from nodes(part)
+
+
+async def plans_of(session: AsyncSession, claim: Claim, id: int) -> AsyncIterator[list[dict[str, Any]]]:
+    """How a turn finds the recipients that it changes: by what it is given, and by a plan that is made once for all."""
+    connection = await session.connection()
+    await connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert driver is not None
+    compiled = TURN.compile(dialect=connection.dialect)
+    names = compiled.positiontup or ()
+    (given,) = turn_parameters(claim, [begun(id)], [Ended(id + 1, 1, DeliveryStatus.SENT, "250 OK")], again=False)
+    values = compiled.construct_params(given)
+    # Without values, so that they cannot say anything.
+    unknown = ", ".join(["NULL"] * len(names))
+    await driver.execute(f"PREPARE turn AS {compiled.string}")
+    for explained, arguments in ((compiled.string, [values[name] for name in names]), (f"EXECUTE turn({unknown})", ())):
+        ((found,),) = await driver.fetch(f"EXPLAIN (FORMAT JSON) {explained}", *arguments)
+        yield [node for node in nodes(found[0]["Plan"]) if node.get("Relation Name") == "recipients"]
+
+
+async def test_recipients_are_found_by_their_key(sending: Sending) -> None:
+    """In a campaign of which the planner has not heard yet how many it reaches, a turn finds its recipients by their
+    ids, instead of reading all that there are.
+    """
+    # Nobody tells the planner of them meanwhile.
+    await sending.change("ALTER TABLE recipients SET (autovacuum_enabled = false)")
+    await sending.change("DELETE FROM recipients")
+    await sending.change("DELETE FROM pg_statistic WHERE starelid = 'recipients'::regclass")
+    await sending.add_contacts(5000, first=4)
+    claim, ids = await claimed(sending)
+    assert len(ids) == 5003
+    async with sending.database.writing(claim.company_id) as session:
+        async for scans in plans_of(session, claim, ids[2500]):
+            # Of the one that is begun, and of the one that ended.
+            changed = [node for node in scans if node["Node Type"] != "ModifyTable"]
+            assert len(changed) >= 2
+            assert [node for node in changed if not re.search(r"\bid = ", node.get("Index Cond", ""))] == []
 
 
 @asynccontextmanager

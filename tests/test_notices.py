@@ -14,6 +14,7 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from jobs.notices import Notifier
+from jobs.queue import Queue
 from jobs.smtp import SmtpTransport
 from jobs.smtp import mail_server as server_of
 from jobs.transport import NO_SERVER, Transport
@@ -185,9 +186,38 @@ async def test_a_worker_that_is_gone(world: World, post: Post) -> None:
             with anyio.fail_after(PATIENCE_SECONDS):
                 await server.until_received(1)
         assert await post.value("SELECT attempt FROM jobs WHERE subject_id = :id", id=id) == 1
+        with capture_logs() as logs:
+            async with at_work(world.url, duties(post, to(server))):
+                await until_done(post)
+    assert len(server.received) == 1
+    assert [line["event"] for line in logs].count("notice.left_out") == 1
+
+
+async def test_a_worker_that_had_not_begun(world: World, post: Post) -> None:
+    """What a worker had claimed, and had not begun to hand over when it was gone, is sent by the next, once."""
+    await told(world, post)
+    (lost,) = await Queue(post.database, {}, lease=60).claim(1, [JobKind.NOTICE])
+    await post.end_the_leases()
+    async with mail_server() as server:
         async with at_work(world.url, duties(post, to(server))):
             await until_done(post)
+        assert len(server.received) == 1
+        notifier = duties(post, to(server))[JobKind.NOTICE].handler
+        await notifier(lost)
     assert len(server.received) == 1
+
+
+async def test_a_claim_that_was_lost(world: World, post: Post) -> None:
+    """A worker whose claim another has by now hands nothing over, and leaves no mark."""
+    id = await told(world, post)
+    queue = Queue(post.database, {}, lease=60)
+    (lost,) = await queue.claim(1, [JobKind.NOTICE])
+    await post.end_the_leases()
+    assert await queue.claim(1, [JobKind.NOTICE])
+    async with mail_server() as server:
+        await duties(post, to(server))[JobKind.NOTICE].handler(lost)
+    assert server.connections == 0
+    assert await post.value("SELECT handing_over_at FROM notifications WHERE id = :id", id=id) is None
 
 
 @pytest.mark.parametrize(
@@ -219,11 +249,11 @@ async def test_without_a_mail_server(world: World, post: Post) -> None:
 
 
 async def test_a_fault_of_ours(world: World, post: Post) -> None:
-    """A fault before anything is handed over ends the job, with nothing sent."""
+    """A fault before anything is handed over ends the job after some attempts, with nothing sent."""
     await told(world, post)
     await change(world, "ALTER TABLE users RENAME COLUMN first_name TO name")
     with capture_logs() as logs:
         async with mail_server() as server, at_work(world.url, duties(post, to(server)), pace=OFTEN):
             await until_done(post)
-    assert [line["event"] for line in logs].count("notice.left_out") == 1
+    assert [line["event"] for line in logs].count("job.given_up") == 1
     assert server.received == []

@@ -1,28 +1,38 @@
-"""Is a campaign of letters carried out: an export that makes them, waited for, and its end written down?"""
+"""Is a campaign of letters carried out: an export that makes them, waited for, and its end written down?
+
+And what becomes of the letters when the campaign is paused or canceled meanwhile?
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from jobs.delivery.letters import NOT_MADE
+from jobs.delivery.letters import AT_ONCE, NOT_MADE, write_letters
+from jobs.delivery.plan import Plan, read_plan
 from jobs.exports.states import end
 from jobs.letters.rows import DELETED
 from jobs.queue import Claim, Write
 from jobs.transport import NO_SERVER
 from jobs.worker import Duty
+from store.delivery import cancel_waiting
 from store.models import ExportStatus, JobKind
+from tests.campaign_documents import Desk, desk_over, step
 from tests.conftest import World
 from tests.exporting import Exports, exporting, exports_of
 from tests.lettering import archived, lines_of, text_of
 from tests.post import at_work as doing
 from tests.post import until
 from tests.sending import QUICK, Sending, at_work, sending_of
+from tests.test_exporter import HeldFiles
 
 pytestmark = pytest.mark.anyio
 
@@ -32,6 +42,10 @@ REACHABLE = (
 )
 NOTIFICATIONS = "SELECT user_id, kind FROM notifications WHERE campaign_id = :id"
 EXPORTS = "SELECT id, kind, format, status, requested_by_id FROM exports WHERE campaign_id = :id ORDER BY created_at"
+FAILED_EXPORTS = "SELECT id FROM exports WHERE campaign_id = :id AND status = 'FAILED'"
+LOCKED_OUT = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+PAUSE, RESUME, CANCEL = (step(f"{name}Campaign") for name in ("pause", "resume", "cancel"))
+JOBS_OF_EXPORTS = "SELECT count(*) FROM jobs WHERE kind = 'EXPORT' AND due_at < '2099-01-01'"
 
 FAILED: dict[str, object] = {
     "status": ExportStatus.FAILED,
@@ -49,6 +63,12 @@ async def sending(world: World) -> AsyncIterator[Sending]:
 @pytest.fixture
 async def exports(world: World, tmp_path: Path) -> AsyncIterator[Exports]:
     async with exports_of(world.url, world.acme, tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+async def desk(world: World) -> AsyncIterator[Desk]:
+    async with desk_over(world) as found:
         yield found
 
 
@@ -223,3 +243,140 @@ async def waits(sending: Sending, id: UUID) -> bool:
         "SELECT count(*) FROM jobs WHERE subject_id = :id AND claimed_until IS NULL AND due_at > now()", id=id
     )
     return bool(found)
+
+
+async def begun(sending: Sending, people: int) -> UUID:
+    """A campaign whose letters were asked for, and are waited for."""
+    id = await letters(sending, people)
+    async with at_work(sending.url, NO_SERVER):
+        await until(lambda: sending.rows(EXPORTS, id=id))
+        await until(lambda: waits(sending, id))
+    return id
+
+
+async def plan_of(sending: Sending, id: UUID) -> Plan:
+    async with sending.database.writing(sending.company_id) as session:
+        return await read_plan(session, sending.company_id, id)
+
+
+async def test_paused_while_letters_are_made(sending: Sending, exports: Exports, desk: Desk) -> None:
+    """While a campaign is paused its letters are made, but nobody is SENT one, and it is not over; when it is resumed
+    it ends at once, with the archive that is there.
+    """
+    id = await letters(sending, 3)
+    async with at_work(sending.url, NO_SERVER):
+        await until(lambda: sending.rows(EXPORTS, id=id))
+        await desk.made(PAUSE, id=str(id))
+        ((export_id, *_),) = await sending.rows(EXPORTS, id=id)
+        async with exporting(exports.url, exports.folder):
+            assert len(archived(await exports.content_of(export_id))) == 3
+        # The export's end had it looked at.
+        await until(lambda: waits(sending, id))
+        assert (await sending.row(id)).status == "SENDING"
+        assert await sending.recipients(id) == {"QUEUED": 3}
+        assert await sending.rows(NOTIFICATIONS, id=id) == []
+        await desk.made(RESUME, id=str(id))
+        row = await sending.end_of(id)
+    assert (row.status, row.total_sent) == ("COMPLETED", 3)
+    assert await sending.recipients(id) == {"SENT": 3}
+    assert [found.id for found in await sending.rows(EXPORTS, id=id)] == [export_id]
+    assert await sending.rows(NOTIFICATIONS, id=id) == [(sending.user_id, "LETTERS_READY")]
+
+
+async def test_failed_while_paused(sending: Sending, desk: Desk) -> None:
+    """Letters that cannot be made end a paused campaign only when it is resumed."""
+    id = await begun(sending, 2)
+    await desk.made(PAUSE, id=str(id))
+    async with at_work(sending.url, NO_SERVER):
+        async with doing(sending.url, {JobKind.EXPORT: Duty(Fake(sending, FAILED))}, pace=QUICK):
+            await until(lambda: sending.rows(FAILED_EXPORTS, id=id))
+        await until(lambda: waits(sending, id))
+        assert (await sending.row(id)).status == "SENDING"
+        assert await sending.recipients(id) == {"QUEUED": 2}
+        await desk.made(RESUME, id=str(id))
+        row = await sending.end_of(id)
+    assert (row.status, row.problem_code) == ("FAILED", "LETTERS_FAILED")
+
+
+async def test_paused_in_the_last_moment(sending: Sending, world: World, desk: Desk) -> None:
+    """A pause that comes between the look at the campaign and the end of its letters holds."""
+    id = await begun(sending, 2)
+    done = "UPDATE exports SET status = :status, file_id = :file_id WHERE campaign_id = :id"
+    await sending.change(done, id=id, **completed(world))
+    plan = await plan_of(sending, id)
+    async with desk.until_waiting(str(id), 2):
+        pausing = asyncio.create_task(desk.made(PAUSE, id=str(id)))
+        # Who comes first is let in first.
+        await until(lambda: sending.value(LOCKED_OUT))
+        writing = asyncio.create_task(write_letters(sending.database, plan))
+    await pausing
+    assert await writing == AT_ONCE
+    assert await sending.recipients(id) == {"QUEUED": 2}
+
+
+async def test_canceled_before_letters_are_asked_for(sending: Sending, desk: Desk) -> None:
+    """No letters are asked for of a campaign that was canceled, or paused, since it was looked at."""
+    id = await begun(sending, 2)
+    await sending.change("DELETE FROM exports WHERE campaign_id = :id", id=id)
+    plan = await plan_of(sending, id)
+    for document in (PAUSE, CANCEL):
+        await desk.made(document, id=str(id))
+        assert await write_letters(sending.database, plan) == AT_ONCE
+        assert await sending.rows(EXPORTS, id=id) == []
+
+
+@pytest.mark.parametrize("running", [False, True], ids=["waiting", "running"])
+async def test_canceled_while_letters_are_made(sending: Sending, exports: Exports, desk: Desk, running: bool) -> None:
+    """Canceling the campaign cancels the export of its letters, whether a worker has it or not: no file is left, nobody
+    gets a letter, and nobody is told of an end.
+    """
+    id = await begun(sending, 4)
+    ((export_id, *_),) = await sending.rows(EXPORTS, id=id)
+    files = HeldFiles(exports.folder / "files")
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(at_work(sending.url, NO_SERVER))
+        if running:
+            await stack.enter_async_context(exporting(exports.url, exports.folder, files=files))
+            await files.asked.wait()
+            assert exports.left() != set()
+        made = await desk.made(CANCEL, id=str(id))
+        assert made["status"] == "CANCELED"
+        if not running:
+            assert (await exports.row(export_id)).status == "CANCELED"
+            await stack.enter_async_context(exporting(exports.url, exports.folder, files=files))
+        await until(lambda: no_exports_to_make(sending))
+        # As if the time had passed after which the campaign is looked at again.
+        await sending.change("UPDATE jobs SET due_at = now() WHERE kind = 'CAMPAIGN'")
+        row = await sending.end_of(id)
+    assert (await exports.row(export_id)).status == "CANCELED"
+    assert exports.left() == set()
+    assert (row.status, row.total_sent, row.problem_code) == ("CANCELED", 0, None)
+    assert await sending.recipients(id) == {"CANCELED": 4}
+    assert await sending.reports(id) == {("CANCELED", None): 4}
+    assert await sending.rows(NOTIFICATIONS, id=id) == []
+
+
+async def test_canceled_while_letters_end(sending: Sending) -> None:
+    """Whoever cancels a campaign while the export of its letters comes to its end waits for that, or that for them,
+    but not both.
+    """
+    id = await begun(sending, 2)
+    ((export_id, *_),) = await sending.rows(EXPORTS, id=id)
+    claim = Claim(sending.company_id, 1, JobKind.EXPORT, export_id, attempt=1, failures=0)
+
+    async def end_it() -> None:
+        async with sending.database.writing(sending.company_id) as session:
+            await end(session, claim, **FAILED)
+
+    async with sending.database.writing(sending.company_id) as session:
+        await session.execute(text("SELECT FROM jobs WHERE subject_id = :id FOR UPDATE"), {"id": id})
+        ending = asyncio.create_task(end_it())
+        await until(lambda: sending.value(LOCKED_OUT))
+        await cancel_waiting(session, sending.company_id, id)
+    await ending
+    assert await sending.recipients(id) == {"CANCELED": 2}
+    assert [export.status for export in await sending.rows(EXPORTS, id=id)] == ["CANCELED"]
+
+
+async def no_exports_to_make(sending: Sending) -> bool:
+    return not await sending.value(JOBS_OF_EXPORTS)

@@ -14,11 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from jobs.delivery import plan, recipients
 from jobs.delivery.campaigns import locked
-from jobs.delivery.direct import rows_in_time
 from jobs.delivery.feed import DELETED, WITHDRAWN
 from jobs.queue import Claim
 from jobs.transport import FixedTransport, Outcome
 from store.delivery import cancel_waiting
+from store.long_statements import rows_in_time
 from store.models import JobKind
 from store.sql_types import AnyRow, AnySelect
 from tests.conftest import World
@@ -171,9 +171,9 @@ async def test_one_statement(sending: Sending, monkeypatch: pytest.MonkeyPatch) 
     def keep(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         statements.append(statement)
 
-    async def kept(session: AsyncSession, statement: AnySelect, seconds: float) -> list[tuple[object, ...]]:
+    async def kept(session: AsyncSession, statement: AnySelect) -> list[tuple[object, ...]]:
         statements.append(str(statement))
-        return await rows_in_time(session, statement, seconds)
+        return await rows_in_time(session, statement)
 
     event.listen(sending.database.engine.sync_engine, "before_cursor_execute", keep)
     monkeypatch.setattr(plan, "rows_in_time", kept)

@@ -18,7 +18,7 @@ from jobs.delivery.plan import Plan, freeze, read_plan
 from jobs.delivery.problems import DEADLINE_PASSED, INTERNAL_ERROR, Problem, Unsendable
 from jobs.delivery.recipients import GOES_ON
 from jobs.faults import through_outages
-from jobs.queue import Claim, Later, Write, nothing
+from jobs.queue import Claim, InOrder, Later, Write, nothing
 from store.database import Database
 from store.delivery import delivery_becomes, moved
 from store.models import (
@@ -74,10 +74,10 @@ class CampaignSender:
             problem, wait = error.problem, None
         if wait:
             # Only now: whoever the server takes mails for is written to, however late it is.
-            problem = await through_outages(lambda: self._too_late(plan))
+            problem = await through_outages(lambda: self._too_late(plan, claim))
         if wait is not None and problem is None:
             raise Later(min(wait, LONGEST_WAIT))
-        return partial(ending.end, plan=plan, problem=problem)
+        return InOrder(partial(locked, claim=claim), partial(ending.end, plan=plan, problem=problem))
 
     def given_up(self, claim: Claim, error: BaseException) -> Write:
         """What was not sent yet will not be."""
@@ -86,14 +86,15 @@ class CampaignSender:
             found = await locked(session, claim)
             if found is None or found.status != CampaignStatus.SENDING:
                 return
-            await move(session, claim, WAITING, DeliveryStatus.FAILED, GIVEN_UP)
-            await move(session, claim, (DeliveryStatus.SENDING,), DeliveryStatus.UNKNOWN, STOPPED)
+            left = await move(session, claim, WAITING, DeliveryStatus.FAILED, GIVEN_UP)
+            left += await move(session, claim, (DeliveryStatus.SENDING,), DeliveryStatus.UNKNOWN, STOPPED)
             if await delivery_of(session, claim) is None:
                 await ending.refuse(session, claim.company_id, claim.subject_id, found.user_id, INTERNAL_ERROR)
             else:
-                await ending.end(session, await read_plan(session, claim.company_id, claim.subject_id), INTERNAL_ERROR)
+                plan = await read_plan(session, claim.company_id, claim.subject_id)
+                await ending.end(session, plan, INTERNAL_ERROR, cut_off=left > 0)
 
-        return write
+        return InOrder(partial(locked, claim=claim), write)
 
     async def over(self, claim: Claim) -> None:
         """Nothing is left behind."""
@@ -125,12 +126,13 @@ class CampaignSender:
             await moved(session, claim.company_id, claim.subject_id, WAITING, DeliveryStatus.CANCELED)
             await ending.end(session, await read_plan(session, claim.company_id, claim.subject_id))
 
-    async def _too_late(self, plan: Plan) -> Problem | None:
+    async def _too_late(self, plan: Plan, claim: Claim) -> Problem | None:
         """Gives up on those who still wait when the time of an e-mail campaign is over."""
         if plan.deadline_at is None or self._mail.now() < plan.deadline_at:
             return None
         async with self._database.writing(plan.company_id) as session:
             mine = plan.company_id, plan.campaign_id
+            await locked(session, claim)
             await moved(session, *mine, WAITING, DeliveryStatus.FAILED, reply=TOO_LATE, only=GOES_ON)
         return DEADLINE_PASSED
 

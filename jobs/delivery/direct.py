@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import asyncpg  # type: ignore[import-untyped]  # it brings no types along
-from sqlalchemy import PoolProxiedConnection, func, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import PoolProxiedConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from jobs.faults import is_lost_database
@@ -15,25 +14,8 @@ from store.faults import UNREACHABLE_STATES
 from store.sql_types import AnySelect
 
 CLOSING_SECONDS = 2.0
-# The server gives up first, and says why.
-GRACE_SECONDS = 5.0
 # For all that this connection does; a transaction of its own for each statement would be three more messages.
 SET_COMPANY = "SELECT set_config('app.company_id', $1, false)"
-
-
-async def rows_in_time(session: AsyncSession, statement: AnySelect, seconds: float) -> list[tuple[object, ...]]:
-    """The rows of a statement in a session's transaction that may take longer than others."""
-    await session.execute(select(func.set_config("statement_timeout", str(int(seconds * 1000)), True)))
-    connection = await session.connection()
-    raw = await connection.get_raw_connection()
-    driver = raw.driver_connection
-    assert driver is not None
-    compiled = statement.compile(dialect=connection.dialect)
-    # The driver has a limit of its own, which SQLAlchemy cannot change for one statement.
-    values = compiled.construct_params()
-    arguments = [values[name] for name in compiled.positiontup or ()]
-    found = await driver.fetch(compiled.string, *arguments, timeout=seconds + GRACE_SECONDS)
-    return [tuple(row) for row in found]
 
 
 class DirectConnection:
@@ -97,5 +79,4 @@ def passes(error: Exception) -> bool:
     """Whether trying again on another connection may help: it was lost, or the transaction given up for others'."""
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate).startswith(UNREACHABLE_STATES)
-    # The driver's word for a connection on which the server has taken its leave, and that is not closed yet.
-    return isinstance(error, asyncpg.InternalClientError) or is_lost_database(error)
+    return is_lost_database(error)

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from jobs.delivery.plan import Plan
 from jobs.delivery.problems import NOBODY_REACHED, Problem
+from store.delivery import carry_out
 from store.models import (
     Campaign,
     CampaignDelivery,
@@ -49,10 +50,11 @@ def written_to(found: Mapping[DeliveryStatus, AnyRow]) -> int:
     return sum(found[each].sent for each in found.keys() & set(HANDED_OVER))
 
 
-async def end(session: AsyncSession, plan: Plan, problem: Problem | None = None) -> None:
+async def end(session: AsyncSession, plan: Plan, problem: Problem | None = None, *, cut_off: bool = False) -> None:
     """Ends a campaign that is SENDING: COMPLETED, or FAILED if nobody was reached; a canceled one stays canceled.
 
-    Nothing is done when somebody still waits, as what is unclear may have been asked to go again meanwhile.
+    `cut_off`: others would have been reached but for the problem, so it has FAILED however many were.
+    When somebody still waits, as what is unclear may have been asked to go again meanwhile, it is carried on instead.
     """
     locked = (
         select(Campaign.status)
@@ -61,13 +63,17 @@ async def end(session: AsyncSession, plan: Plan, problem: Problem | None = None)
     )
     status = await session.scalar(locked)
     found = await statuses(session, plan.company_id, plan.campaign_id)
-    if status is None or found.keys() & set(UNDER_WAY):
+    if status is None:
+        return
+    if found.keys() & set(UNDER_WAY):
+        if status == CampaignStatus.SENDING:
+            await carry_out(session, plan.company_id, plan.campaign_id)
         return
     sent = written_to(found)
     reached = sent > 0 or DeliveryStatus.UNKNOWN in found
     await write_end(session, plan, sent, reached=reached)
     if status == CampaignStatus.SENDING:
-        await close(session, plan, None if reached else problem or NOBODY_REACHED)
+        await close(session, plan, None if reached and not cut_off else problem or NOBODY_REACHED)
 
 
 async def write_end(session: AsyncSession, plan: Plan, sent: int, *, reached: bool) -> None:

@@ -22,6 +22,8 @@ from store.sql_types import AnyRow
 BATCH = 200
 # So many wait in memory at most, when the pace of some domains is slow.
 MOST_HELD = 2_000
+# Of a domain of which so many wait no more are read, so that those of other domains are found behind them.
+MANY_OF_DOMAIN = 200
 # Seconds after which is looked whether to stop.
 LONGEST_SLEEP = 0.25
 DELETED = "The contact was deleted before the message was sent."
@@ -54,6 +56,10 @@ class Feed:
         self._waiting: dict[str, deque[Item]] = {}
         self._held = 0
         self._after = 0
+        # Where the reading goes back to, as people of these domains were passed over from there on; and who was not.
+        self._back_to = 0
+        self._passed_over: set[str] = set()
+        self._read: set[int] = set()
         self._ended = self._stopped = False
         self._coming: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
@@ -103,8 +109,15 @@ class Feed:
         if self._coming is not None and self._coming.done():
             self._coming.result()
             self._coming = None
+        few = any(self._number_of(domain) < BATCH // 2 for domain in self._passed_over)
+        if self._coming is None and self._ended and few:
+            self._after, self._ended = self._back_to, False
+            self._passed_over.clear()
         if self._coming is None and not self._ended and (self._held < BATCH or self._is_held_up()):
             self._coming = asyncio.create_task(self._fetch())
+
+    def _number_of(self, domain: str) -> int:
+        return len(self._waiting.get(domain, ()))
 
     def _is_held_up(self) -> bool:
         """Whether all who wait have to, while others, of other domains, might not."""
@@ -114,12 +127,17 @@ class Feed:
         items = await through_outages(self._fetched)
         for item in items:
             self._waiting.setdefault(domain_of(item.address), deque()).append(item)
+            self._read.add(item.id)
         self._held += len(items)
 
     async def _fetched(self) -> list[Item]:
         plan = self._plan
+        many = [domain for domain in self._waiting if self._number_of(domain) >= MANY_OF_DOMAIN]
         async with self._database.writing(plan.company_id) as session:
-            rows = await recipients.due(session, plan.company_id, plan.campaign_id, after=self._after, most=BATCH)
+            found_now = await recipients.due(
+                session, plan.company_id, plan.campaign_id, after=self._after, most=BATCH, without=many
+            )
+            rows = [row for row in found_now if row.id not in self._read]
             contacts = [row.contact_id for row in rows if row.contact_id is not None]
             parameters = {"company_id": plan.company_id, "contact_ids": contacts, "author_id": plan.author_id}
             found = {row.id: row for row in await session.execute(MERGE_ROWS, parameters)}
@@ -127,9 +145,12 @@ class Feed:
             if unreachable:
                 await recipients.settle(session, plan.company_id, plan.campaign_id, unreachable)
         left_out = {ended.id for ended in unreachable}
-        if rows:
-            self._after = rows[-1].id
-        self._ended = len(rows) < BATCH
+        if many and not self._passed_over:
+            self._back_to = self._after
+        self._passed_over.update(many)
+        if found_now:
+            self._after = found_now[-1].id
+        self._ended = len(found_now) < BATCH
         return [self._item(row, found[row.contact_id]) for row in rows if row.id not in left_out]
 
     def _item(self, row: AnyRow, merged: AnyRow) -> Item:

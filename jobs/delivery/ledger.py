@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from operator import attrgetter
 
 from jobs.delivery.direct import DirectConnection
 from jobs.delivery.recipients import TURN, Begun, Ended, turn_parameters
@@ -79,6 +80,8 @@ class Ledger:
         begun, self._begun = self._begun[:MOST_AT_A_TIME], self._begun[MOST_AT_A_TIME:]
         ended, self._ended = self._ended[:MOST_AT_A_TIME], self._ended[MOST_AT_A_TIME:]
         addresses, self._refused = self._refused, []
+        # In the order in which statements over a whole campaign come to them, so that neither waits for the other.
+        ended.sort(key=attrgetter("id"))
         tries = 0
 
         async def write() -> set[object]:

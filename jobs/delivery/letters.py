@@ -1,26 +1,46 @@
-"""How is a campaign by letter carried out? By an export that makes the letters, and is waited for."""
+"""How is a campaign by letter carried out? By an export that makes the letters, and is waited for.
+
+While the campaign is paused the letters that were begun are still made, but nobody is SENT one, and it does not end.
+"""
 
 from __future__ import annotations
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from jobs.delivery import ending
 from jobs.delivery.plan import Plan
 from jobs.delivery.problems import LETTERS_FAILED, Unsendable
 from store.database import Database
 from store.delivery import moved
 from store.jobs import enqueue
-from store.models import DeliveryStatus, Export, ExportFormat, ExportKind, ExportStatus, JobKind
+from store.models import (
+    Campaign,
+    CampaignStatus,
+    DeliveryStatus,
+    Export,
+    ExportFormat,
+    ExportKind,
+    ExportStatus,
+    JobKind,
+)
 from store.signals import Channel, signal
 
 # The export's end has the campaign go on at once; this is for when that was missed.
 LOOK_AGAIN = 30.0
+# Of one that was paused or stopped a moment ago: whoever takes it up sees what is to be done with it now.
+AT_ONCE = 0.0
 NOT_MADE = "The letter could not be made."
 
 
 async def write_letters(database: Database, plan: Plan) -> float | None:
-    """Asks for the letters; None when they are there. Raises `Unsendable` when they cannot be made."""
+    """Asks for the letters; the seconds until it is to be looked again, None when they are there.
+
+    Raises `Unsendable` when they cannot be made.
+    """
     async with database.writing(plan.company_id) as session:
+        if not await goes_on(session, plan):
+            return AT_ONCE
         status = await status_of_letters(session, plan)
         if status is None:
             await ask_for_letters(session, plan)
@@ -32,6 +52,17 @@ async def write_letters(database: Database, plan: Plan) -> float | None:
             return LOOK_AGAIN
         await move(session, plan, DeliveryStatus.FAILED, NOT_MADE)
     raise Unsendable(LETTERS_FAILED)
+
+
+async def goes_on(session: AsyncSession, plan: Plan) -> bool:
+    """Whether the campaign is being sent and not paused; people change neither until the unit of work ends.
+
+    Rows that refer to the campaign can be written meanwhile.
+    """
+    mine = Campaign.company_id == plan.company_id, Campaign.id == plan.campaign_id
+    found = select(Campaign.id).where(*mine, Campaign.status == CampaignStatus.SENDING, Campaign.paused_at.is_(None))
+    await session.execute(ending.LET_GO)
+    return await session.scalar(found.with_for_update(key_share=True)) is not None
 
 
 async def status_of_letters(session: AsyncSession, plan: Plan) -> ExportStatus | None:

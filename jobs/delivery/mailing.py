@@ -216,12 +216,15 @@ class Mailing:
                 return Ended(begun.id, begun.attempt, DeliveryStatus.UNKNOWN, reply)
             case Outcome.SERVER_AWAY if begun.attempt < MOST_AT_ONCE:
                 return Ended(begun.id, begun.attempt, DeliveryStatus.QUEUED)
-            case Outcome.NOT_NOW | Outcome.SERVER_AWAY:
-                return self._put_off(begun, reply)
+            case Outcome.SERVER_AWAY:
+                # Those at once were one try to the pauses, which grow with each.
+                return self._put_off(begun, reply, begun.attempt - MOST_AT_ONCE + 1)
+            case Outcome.NOT_NOW:
+                return self._put_off(begun, reply, begun.attempt)
 
-    def _put_off(self, begun: Begun, reply: str) -> Ended:
+    def _put_off(self, begun: Begun, reply: str, tries: int) -> Ended:
         means = self._means
-        pause = retry_after(begun.attempt, means.chance(), base=means.retry)
+        pause = retry_after(tries, means.chance(), base=means.retry)
         deadline = self._plan.deadline_at
         if deadline is not None and means.now() + timedelta(seconds=pause) > deadline:
             return Ended(begun.id, begun.attempt, DeliveryStatus.FAILED, reply)

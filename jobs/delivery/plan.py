@@ -20,7 +20,6 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from content.addresses import address_problem, ascii_domain, domain_of
-from jobs.delivery.direct import rows_in_time
 from jobs.delivery.problems import (
     EMPTY_AUDIENCE,
     NO_CONTENT,
@@ -33,6 +32,7 @@ from jobs.delivery.problems import (
 )
 from store.audience import Audience, classified
 from store.filters import CATALOGUE_ROWS, Catalogue, read_filter
+from store.long_statements import rows_in_time
 from store.models import (
     Campaign,
     CampaignDelivery,
@@ -43,9 +43,6 @@ from store.models import (
 )
 from store.sender_domain import find_sender_domain
 from store.sql_types import AnyRow
-
-# Reads and writes a row for each contact; a usual statement may take less.
-FREEZING_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -108,18 +105,15 @@ async def freeze(session: AsyncSession, campaign: AnyRow, deadline: timedelta) -
     """Writes down whom the campaign goes to, and what it is set in, in the place of an earlier try.
 
     `campaign`: the whole row, locked; `deadline`: for how long its e-mails are tried again. Raises `Unsendable`, and
-    has then written nothing that counts.
+    has then written no more than how many were left out, and removed the earlier try.
     """
+    mine = campaign.company_id, campaign.id
+    await forget(session, *mine)
     audience = await audience_of(session, campaign)
     if campaign.type != CampaignType.TELEPHONE and not campaign.message_content:
         raise Unsendable(NO_CONTENT)
     sender = await sender_of(session, campaign)
     template = await template_of(session, campaign)
-    mine = campaign.company_id, campaign.id
-    await session.execute(delete(Recipient).where(Recipient.company_id == mine[0], Recipient.campaign_id == mine[1]))
-    await session.execute(
-        delete(CampaignDelivery).where(CampaignDelivery.company_id == mine[0], CampaignDelivery.campaign_id == mine[1])
-    )
     excluded = await write_recipients(session, *mine, audience)
     recipients = excluded.pop(None, 0)
     row = {
@@ -141,6 +135,18 @@ async def freeze(session: AsyncSession, campaign: AnyRow, deadline: timedelta) -
     )
     if not recipients:
         raise Unsendable(EMPTY_AUDIENCE)
+
+
+async def forget(session: AsyncSession, company_id: int, campaign_id: UUID) -> None:
+    """Removes what an earlier try left."""
+    await session.execute(
+        delete(CampaignDelivery).where(
+            CampaignDelivery.company_id == company_id, CampaignDelivery.campaign_id == campaign_id
+        )
+    )
+    mine = Recipient.company_id == company_id, Recipient.campaign_id == campaign_id
+    gone = delete(Recipient).where(*mine).returning(Recipient.id).cte("gone")
+    await rows_in_time(session, select(func.count()).select_from(gone))
 
 
 async def write_recipients(
@@ -167,7 +173,7 @@ async def write_recipients(
     counted = select(verdicts.c.reason, func.count().label("contacts")).group_by(verdicts.c.reason).add_cte(frozen)
     return {
         None if reason is None else str(reason): int(str(contacts))
-        for reason, contacts in await rows_in_time(session, counted, FREEZING_SECONDS)
+        for reason, contacts in await rows_in_time(session, counted)
     }
 
 

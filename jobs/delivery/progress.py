@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from sqlalchemy import CTE, ColumnElement, and_, case, func, select, update
+from sqlalchemy import ColumnElement, Update, and_, case, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from jobs.delivery import ending
@@ -81,25 +81,27 @@ class Progress:
 
     async def _write(self, session: AsyncSession, sent: int, begun: bool, problem: Problem | None) -> bool:
         """The rows are locked last, by a single statement: a worker that is stopped while it has them locked would
-        keep everybody else from the campaign.
+        keep everybody else from the campaign. The campaign comes before its delivery, as it does for those who pause
+        or cancel it.
         """
         plan = self._plan
         mine = Campaign.company_id == plan.company_id, Campaign.id == plan.campaign_id
         goes_on = case(
             (and_(Campaign.status == CampaignStatus.SENDING, Campaign.paused_at.is_(None)), True), else_=False
         )
-        written = select(goes_on).where(*mine).add_cte(self._sign_of_life(sent, problem))
+        alive = self._sign_of_life(sent, problem)
         if sent > self._told or begun:
             values = {"total_sent": self._total(sent), "sent_at": func.coalesce(Campaign.sent_at, func.now())}
-            told = update(Campaign).where(*mine).values(values).returning(Campaign.id)
-            written = written.add_cte(told.cte("told"))
+            told = update(Campaign).where(*mine).values(values).returning(Campaign.id).cte("told")
+            alive = alive.where(exists(select(told.c.id)))
+        written = select(goes_on).where(*mine).add_cte(alive.returning(CampaignDelivery.campaign_id).cte("written"))
         await signal(session, Channel.CAMPAIGNS, plan.company_id, plan.campaign_id)
         await session.execute(ending.LET_GO)
         return bool(await session.scalar(written))
 
-    def _sign_of_life(self, sent: int, problem: Problem | None) -> CTE:
+    def _sign_of_life(self, sent: int, problem: Problem | None) -> Update:
         plan = self._plan
-        written = (
+        return (
             update(CampaignDelivery)
             .where(
                 CampaignDelivery.company_id == plan.company_id,
@@ -113,7 +115,6 @@ class Progress:
                 problem_message=None if problem is None else problem.message,
             )
         )
-        return written.returning(CampaignDelivery.campaign_id).cte("written")
 
     def _total(self, sent: int) -> ColumnElement[int]:
         """How many the campaign has reached.

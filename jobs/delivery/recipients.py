@@ -65,6 +65,9 @@ ONE = literal_column("1", Integer())
 COMPANY_ID = bindparam("of_company", type_=Integer())
 CAMPAIGN_ID = bindparam("of_campaign", type_=Uuid())
 MINE = Recipient.company_id == COMPANY_ID, Recipient.campaign_id == CAMPAIGN_ID
+# For one who is found by their id: no index serves this comparison, so that none but the id's is left. A planner that
+# has not heard yet how many a campaign reaches takes any that knows the campaign for as good, and reads them all.
+ONE_OF_MINE = Recipient.company_id == COMPANY_ID, Recipient.campaign_id.is_not_distinct_from(CAMPAIGN_ID)
 
 
 def has_one_of(statuses: Sequence[DeliveryStatus]) -> ColumnElement[bool]:
@@ -73,6 +76,11 @@ def has_one_of(statuses: Sequence[DeliveryStatus]) -> ColumnElement[bool]:
 
 def is_final(status: ColumnElement[str]) -> ColumnElement[bool]:
     return status != all_(literal([each.value for each in WAITING], ARRAY(Text())))
+
+
+def domain_as_written() -> ColumnElement[str]:
+    """The domain of a recipient's address; one that is written in letters beyond ASCII is not recognised."""
+    return func.coalesce(func.lower(func.split_part(Recipient.address, "@", 2)), "")
 
 
 IS_WAITING = has_one_of(WAITING)
@@ -116,6 +124,7 @@ DUE = (
     )
     .outerjoin(Contact, and_(Contact.company_id == Recipient.company_id, Contact.id == Recipient.contact_id))
     .where(*MINE, IS_WAITING, IS_DUE, Recipient.id > bindparam("after", type_=BigInteger()))
+    .where(domain_as_written() != all_(bindparam("without", type_=ARRAY(Text()))))
     .order_by(Recipient.id)
     .limit(bindparam("most", type_=Integer()))
 )
@@ -130,11 +139,7 @@ NOBODY: Mapping[str, None] = dict.fromkeys((*BEGUN_NAMES, *ENDED_NAMES))
 
 
 def given(names: Sequence[str], *types: TypeEngine[Any]) -> Subquery:
-    """One row whose columns are parameters.
-
-    A recipient by its whole key is found by it whatever the planner believes: for a list of them, it would read all
-    that a campaign has, if it has not heard yet how many there are.
-    """
+    """One row whose columns are parameters."""
     columns = zip(names, types, strict=True)
     return select(*(bindparam(name, type_=kind).label(name.partition("_")[2]) for name, kind in columns)).subquery()
 
@@ -176,7 +181,7 @@ def ending(before: Sequence[DeliveryStatus]) -> CTE:
     changed = (
         update(Recipient)
         .where(
-            *MINE,
+            *ONE_OF_MINE,
             Recipient.id == ENDED.c.id,
             Recipient.attempt == ENDED.c.attempt,
             has_one_of(before),
@@ -205,7 +210,9 @@ def ending(before: Sequence[DeliveryStatus]) -> CTE:
 
 
 def beginning() -> AnySelect:
-    """Makes a recipient SENDING, if the campaign goes on and they still agree, and keeps what they are sent; their id.
+    """Makes a recipient SENDING, if the campaign goes on and they may be written to, and keeps what they are sent.
+
+    Their id.
 
     `again`: this may have been done a moment ago, and the answer was lost. As nobody else has begun anything since
     the job was claimed, what is SENDING under the attempt is then what was meant.
@@ -218,7 +225,15 @@ def beginning() -> AnySelect:
     )
     marked = (
         update(Recipient)
-        .where(*MINE, Recipient.id == BEGUN.c.id, or_(untouched, already), GOES_ON, AGREES, exists(select(HELD.c.id)))
+        .where(
+            *ONE_OF_MINE,
+            Recipient.id == BEGUN.c.id,
+            or_(untouched, already),
+            GOES_ON,
+            AGREES,
+            ~IS_SUPPRESSED,
+            exists(select(HELD.c.id)),
+        )
         .values(status=DeliveryStatus.SENDING, attempt=BEGUN.c.attempt, due_at=null(), updated_at=func.now())
         .returning(Recipient.id, BEGUN.c.subject, BEGUN.c.content)
         .cte("marked")
@@ -258,16 +273,20 @@ def of_campaign(company_id: int, campaign_id: UUID) -> dict[str, object]:
     return {"of_company": company_id, "of_campaign": campaign_id}
 
 
-async def due(session: AsyncSession, company_id: int, campaign_id: UUID, *, after: int, most: int) -> list[AnyRow]:
-    """The next recipients that may be written to now, beyond an id."""
-    parameters = {**of_campaign(company_id, campaign_id), "after": after, "most": most}
+async def due(
+    session: AsyncSession, company_id: int, campaign_id: UUID, *, after: int, most: int, without: Sequence[str] = ()
+) -> list[AnyRow]:
+    """The next recipients that may be written to now, beyond an id, but for those of some domains."""
+    parameters = {**of_campaign(company_id, campaign_id), "after": after, "most": most, "without": list(without)}
     return list((await session.execute(DUE, parameters)).all())
 
 
 async def settle(session: AsyncSession, company_id: int, campaign_id: UUID, ended: Sequence[Ended]) -> None:
     """Writes what is found before anything was begun."""
     always = of_campaign(company_id, campaign_id)
-    await session.execute(SETTLING, [{**always, **each.parameters()} for each in ended])
+    # Past the session, which would look for rows in the answer, of which there are none for several at once.
+    connection = await session.connection()
+    await connection.execute(SETTLING, [{**always, **each.parameters()} for each in ended])
 
 
 async def next_due(session: AsyncSession, company_id: int, campaign_id: UUID) -> float | None:

@@ -22,6 +22,7 @@ from store.jobs import hasten
 from store.models import Export, ExportFormat, ExportKind, ExportStatus, File, JobKind
 from store.models.base import JsonValue
 from store.signals import Channel, signal
+from store.sql_types import AnyRow
 
 # The first of the two numbers of an advisory lock; no other is like it.
 COMPLETION_LOCK = 0x46494C45
@@ -98,7 +99,7 @@ async def begin(session: AsyncSession, claim: Claim, company_bytes: int) -> Begu
         )
     )
     row = (await session.execute(begun)).one()
-    await tell(session, claim)
+    await tell(session, claim, row)
     identity = await find_identity(await session.connection(), claim.company_id, row.requested_by_id)
     assert identity is not None, "an export keeps its user"
     return Begun(
@@ -129,12 +130,13 @@ async def write_progress(session: AsyncSession, claim: Claim, values: dict[str, 
         update(Export)
         .where(*named(claim), Export.attempt == claim.attempt, Export.status == ExportStatus.RUNNING)
         .values(**values, **signs_of_life())
-        .returning(Export.id)
+        .returning(Export.kind, Export.campaign_id)
     )
-    if await session.scalar(written) is None:
+    row = (await session.execute(written)).one_or_none()
+    if row is None:
         raise await reason(session, claim)
     if telling:
-        await tell(session, claim)
+        await tell(session, claim, row)
 
 
 async def reason(session: AsyncSession, claim: Claim) -> Exception:
@@ -148,16 +150,19 @@ async def reason(session: AsyncSession, claim: Claim) -> Exception:
 
 async def complete(session: AsyncSession, claim: Claim, made: Made, company_bytes: int) -> None:
     """Records the file; the export ends otherwise when it was stopped meanwhile, or others took the company's room."""
+    await hasten_sending(session, claim)
     still = select(Export.id).where(
         *named(claim), Export.attempt == claim.attempt, Export.status == ExportStatus.RUNNING
     )
     if await session.scalar(still.with_for_update()) is None:
-        await end(session, claim, status=ExportStatus.CANCELED)
+        await write_end(session, claim, status=ExportStatus.CANCELED)
         return
     await session.execute(TAKE_COMPANY, {"lock": COMPLETION_LOCK, "company_id": claim.company_id})
     if await live_bytes(session, claim.company_id) + made.stored.bytes > company_bytes:
         refusal = storage_limit()
-        await end(session, claim, status=ExportStatus.FAILED, error_code=refusal.code, error_message=refusal.message)
+        await write_end(
+            session, claim, status=ExportStatus.FAILED, error_code=refusal.code, error_message=refusal.message
+        )
         return
     row = {
         "company_id": claim.company_id,
@@ -169,7 +174,7 @@ async def complete(session: AsyncSession, claim: Claim, made: Made, company_byte
         "expires_at": func.now() + made.life,
     }
     file_id: UUID | None = await session.scalar(insert(File).values(row).returning(File.id))
-    await end(
+    await write_end(
         session,
         claim,
         status=ExportStatus.COMPLETED,
@@ -188,6 +193,22 @@ def storage_limit() -> CannotExport:
 
 async def end(session: AsyncSession, claim: Claim, **values: object) -> None:
     """The last write of an attempt, for whatever reason it ends; an export that is over already stays as it is."""
+    await hasten_sending(session, claim)
+    await write_end(session, claim, **values)
+
+
+async def hasten_sending(session: AsyncSession, claim: Claim) -> None:
+    """Has the campaign go on that waits for its letters.
+
+    Before the export is locked: whoever cancels the campaign locks its job first, and then its exports.
+    """
+    found = (await session.execute(select(Export.kind, Export.campaign_id).where(*named(claim)))).one_or_none()
+    campaign_id = None if found is None else letters_of(found)
+    if campaign_id is not None:
+        await hasten(session, claim.company_id, JobKind.CAMPAIGN, campaign_id)
+
+
+async def write_end(session: AsyncSession, claim: Claim, **values: object) -> None:
     ended = (
         update(Export)
         .where(*named(claim), Export.status.in_([*WAITING, ExportStatus.CANCELING]))
@@ -195,12 +216,8 @@ async def end(session: AsyncSession, claim: Claim, **values: object) -> None:
         .returning(Export.kind, Export.campaign_id)
     )
     row = (await session.execute(ended)).one_or_none()
-    if row is None:
-        return
-    await tell(session, claim)
-    if row.kind == ExportKind.LETTERS and row.campaign_id is not None:
-        # The sending of the campaign waits for it.
-        await hasten(session, claim.company_id, JobKind.CAMPAIGN, row.campaign_id)
+    if row is not None:
+        await tell(session, claim, row)
 
 
 def named(claim: Claim) -> tuple[ColumnElement[bool], ...]:
@@ -216,5 +233,14 @@ def signs_of_life() -> dict[str, object]:
     }
 
 
-async def tell(session: AsyncSession, claim: Claim) -> None:
+async def tell(session: AsyncSession, claim: Claim, row: AnyRow) -> None:
+    """Of the export, and of the campaign whose letters it makes: that is as far as they are."""
     await signal(session, Channel.EXPORTS, claim.company_id, claim.subject_id)
+    if (campaign_id := letters_of(row)) is not None:
+        await signal(session, Channel.CAMPAIGNS, claim.company_id, campaign_id)
+
+
+def letters_of(row: AnyRow) -> UUID | None:
+    """The campaign whose letters an export makes; None of an export of another kind."""
+    found: UUID | None = row.campaign_id if row.kind == ExportKind.LETTERS else None
+    return found

@@ -118,7 +118,10 @@ class Suppression(Owned, Base):
 
 
 class Notification(Owned, Base):
-    """Something that a user is told of; `read_at` is null until they have seen it."""
+    """Something that a user is told of; `read_at` is null until they have seen it.
+
+    `handing_over_at`: since when its mail is being handed to the mail server, or was.
+    """
 
     __tablename__ = "notifications"
     __table_args__ = (
@@ -133,6 +136,7 @@ class Notification(Owned, Base):
     campaign_id: Mapped[UUID]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     read_at: Mapped[datetime | None]
+    handing_over_at: Mapped[datetime | None]
 
 
 Index(

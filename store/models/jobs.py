@@ -23,7 +23,8 @@ class Job(Owned, Base):
     """A note that the row `subject_id` waits for a worker; it holds no data of people.
 
     `claimed_until`: a worker has it until then (by the database's clock); `attempt` counts who has had it, and
-    `failures` how many of them could not do it: being stopped or killed is no failure.
+    `failures` how many of them could not do it: being stopped or killed is no failure. `unheard`: how many of the last
+    were not heard of again.
     """
 
     __tablename__ = "jobs"
@@ -36,6 +37,7 @@ class Job(Owned, Base):
     claimed_until: Mapped[datetime | None]
     attempt: Mapped[int] = mapped_column(server_default="0")
     failures: Mapped[int] = mapped_column(server_default="0")
+    unheard: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
