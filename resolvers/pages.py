@@ -219,6 +219,10 @@ class Page:
         return [PageEdge(self._cursor(row), row) for row in self.nodes]
 
     @property
+    def cursors(self) -> list[str]:
+        return [self._cursor(row) for row in self.nodes]
+
+    @property
     def page_info(self) -> PageInfo:
         arguments = self._arguments
         before = arguments.after is not None or arguments.offset > 0
