@@ -15,16 +15,17 @@ from enum import Enum
 from typing import Any, TypeAlias
 
 from graphql import ExecutionResult, FragmentDefinitionNode, GraphQLSchema, OperationDefinitionNode, OperationType
-from graphql.execution import Executor, default_field_resolver
+from graphql.execution import Executor, ExperimentalIncrementalExecutionResults, default_field_resolver
 
 from engine.compiler import Compiled, compile_operation
 from engine.plans import Planner, unplanned
 from engine.run import Run
 from engine.selection import NotCompilable, steering_variables
 
-Result: TypeAlias = ExecutionResult | Awaitable[ExecutionResult]
+Answered: TypeAlias = ExecutionResult | ExperimentalIncrementalExecutionResults
+Result: TypeAlias = Awaitable[Answered] | Answered
 Core: TypeAlias = Executor[Any]
-ByCore: TypeAlias = Callable[[Core], object]
+ByCore: TypeAlias = Callable[[Core], Result]
 
 # Of one operation, by the values of what steers it: those beyond are run by graphql-core.
 MOST_VARIANTS = 16
@@ -103,7 +104,7 @@ class Engine:
         """
         compiled = self._compiled(executor)
         if compiled is None:
-            return result_of(by_core(executor))
+            return by_core(executor)
         run = Run(executor)
         running = compiled.function([executor.root_value], executor.context_value, run)
         try:
@@ -128,12 +129,12 @@ class Engine:
             self.reasons[str(reason)] += 1
             return None
 
-    async def _resumed(self, run: Run, running: Coroutine[Any, Any, Any], by_core: ByCore) -> ExecutionResult:
+    async def _resumed(self, run: Run, running: Coroutine[Any, Any, Any], by_core: ByCore) -> Answered:
         try:
             data = await Resumed(running)
         except Exception as reason:  # noqa: BLE001 - as above
             result = self._given_up(run, reason, by_core)
-            return result if isinstance(result, ExecutionResult) else await result
+            return await result if isinstance(result, Awaitable) else result
         except BaseException:
             run.give_up()
             raise
@@ -148,7 +149,7 @@ class Engine:
         if executor.field_resolver is default_field_resolver:
             executor = copy(executor)
             executor.field_resolver = run.kept.resolver
-        return result_of(by_core(executor))
+        return by_core(executor)
 
 
 def running_by(engine: Engine, base: type[Core]) -> type[Core]:
@@ -171,12 +172,6 @@ def require_usual(executor: Core) -> None:
         raise NotCompilable("middleware")
     if executor.abort_signal is not None or executor.hooks is not None:
         raise NotCompilable("a signal or a hook")
-
-
-def result_of(found: object) -> Result:
-    """What graphql-core answers an operation that nothing is deferred of."""
-    assert isinstance(found, ExecutionResult | Awaitable)
-    return found
 
 
 class Resumed:
