@@ -235,8 +235,7 @@ class Page:
         )
 
     def _cursor(self, row: AnyRow) -> str:
-        columns = row._mapping  # noqa: SLF001 - the documented name for it
-        value = columns["sort_value"]
+        value = row.sort_value
         order = f"{self._arguments.order} {self._arguments.direction}"
         text = None if value is None else str(value)
-        return Cursor(self._edge, self._parent, order, text, str(columns["sort_key"])).encode()
+        return Cursor(self._edge, self._parent, order, text, str(row.sort_key)).encode()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from inspect import isawaitable
+from typing import Any
 
 import strawberry
-from graphql import GraphQLError
+from graphql import DocumentNode, ExecutionResult, GraphQLError, GraphQLSchema
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.types import ExecutionContext
 
 from engine.executor import Engine, running_by
+from resolvers.context import Context
 
 # Imported for what they register: the types that edges lead to by name.
 from schema import (
@@ -61,6 +64,24 @@ class Schema(strawberry.Schema):
         """From here on, queries are run by functions that are made of them."""
         self.engine = Engine(self._schema, FieldPlans(self.schema_converter, self.config))
         self.execution_context_class = running_by(self.engine, StrawberryGraphQLCoreExecutionContext)
+
+    @property
+    def core(self) -> GraphQLSchema:
+        """graphql-core's schema; Strawberry gives it no public name."""
+        return self._schema
+
+    async def answer(
+        self, document: DocumentNode, name: str | None, variables: dict[str, Any] | None, context: Context
+    ) -> ExecutionResult:
+        """Runs a query of a valid document: what Strawberry does before and after is done already, or not needed."""
+        root = context.viewer
+        executor = self.execution_context_class.build(self._schema, document, root, context, variables, name)
+        if isinstance(executor, list):
+            return ExecutionResult(None, executor)
+        result = executor.execute_operation()
+        result = await result if isawaitable(result) else result
+        assert isinstance(result, ExecutionResult)
+        return result
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         """Strawberry would log each error with its original text."""
