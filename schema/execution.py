@@ -16,7 +16,7 @@ from engine.plans import Arguments, Columns, PageRequest
 from resolvers.context import Context
 from resolvers.edges import One, Rows, Whole
 from resolvers.global_ids import Key
-from resolvers.loaders import grouped, page_of
+from resolvers.loaders import Loaders, grouped, page_of
 from resolvers.pages import Page, PageArguments
 from schema.fields import (
     ColumnPlan,
@@ -65,6 +65,11 @@ class FieldPlans:
 
     def _converted(self, definition: PlannedField, given: Arguments) -> dict[str, object]:
         return convert_arguments(dict(given), definition.arguments, self.converter.scalar_registry, self.config)
+
+
+def forget_loaded(context: Context) -> None:
+    """What is loaded already comes at once, and so the errors of other fields later: in another order."""
+    context.load = Loaders(context.reader)
 
 
 def of_row(plan: object) -> plans.Plan | None:

@@ -55,8 +55,9 @@ class Reader:
 
     The connection is taken at the first statement and given back at the end; statements of sibling fields wait
     for each other, as a PostgreSQL connection runs one at a time. After an error the rest is read from another
-    snapshot. Nothing outlives the operation: a statement that
-    still runs at its end, because the fields that wanted its rows were given up, is stopped, and none follows it.
+    snapshot, but what failed is not tried again: it may have taken all the time that it had. Nothing outlives the
+    operation: a statement that still runs at its end, because the fields that wanted its rows were given up, is
+    stopped, and none follows it.
     """
 
     def __init__(self, readings: Readings, scope: Scope) -> None:
@@ -67,18 +68,23 @@ class Reader:
         self._turn = asyncio.Lock()
         self._running: asyncio.Task[object] | None = None
         self._over = False
+        self._failed: list[tuple[Executable, Parameters, Exception]] = []
 
     async def rows(self, statement: Executable, parameters: Parameters) -> Sequence[AnyRow]:
         """The rows of a statement; the viewer's parameters are added to the given ones."""
         async with self._turn:
             if self._over:
                 raise RuntimeError("The operation that this statement belongs to is over.")
+            for failed, given, error in self._failed:
+                if failed is statement and given == parameters:
+                    raise error
             self._running = asyncio.current_task()
             try:
                 if self._connection is None:
                     self._connection = await self._readings.begin(self.scope.company_id)
                 return await self._readings.rows(self._connection, statement, {**parameters, **self._parameters})
-            except (DBAPIError, TimeoutError):
+            except (DBAPIError, TimeoutError) as error:
+                self._failed.append((statement, parameters, error))
                 # PostgreSQL refuses all that follows in this transaction; the other fields get a new one.
                 await self._give_back()
                 raise
@@ -88,6 +94,7 @@ class Reader:
     async def renew(self) -> None:
         """Gives the snapshot up; the next statement reads another, in which what was committed since is seen."""
         async with self._turn:
+            self._failed.clear()
             await self._give_back()
 
     async def _give_back(self) -> None:
@@ -136,7 +143,8 @@ class Database:
             json_deserializer=orjson.loads,
             connect_args=options,
         )
-        self.readings = Readings(self.engine, read_only(options), size=pool_size - writing, patience=command_timeout)
+        reading = max(1, pool_size - writing)
+        self.readings = Readings(self.engine, read_only(options), size=reading, patience=command_timeout)
 
     def reading(self, scope: Scope) -> Reader:
         """Reads within a scope: `async with database.reading(scope) as reader`."""

@@ -19,12 +19,14 @@ from store.sql_types import AnyRow
 from store.statements import Row, kept_driver_statement
 
 BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT set_config('app.company_id', '{}', true)"
+# The driver's: the last is its word for a connection that is lost while it answers.
+FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 KEPT_PREPARED = 500
 CLOSING_SECONDS = 5.0
 
 
 class Readings:
-    """A pool of connections for readings."""
+    """A pool of connections for readings; `size`: how many there may be at a time."""
 
     def __init__(self, engine: AsyncEngine, options: Mapping[str, object], *, size: int, patience: float) -> None:
         """`engine`: says where the database is and how statements are written; `options`: how the driver connects.
@@ -34,7 +36,7 @@ class Readings:
         self._dialect = engine.dialect
         _, where = engine.dialect.create_connect_args(engine.url)
         self._options = {**where, **options}
-        self._size = size
+        self.size = size
         self._patience = patience
         self._opening = asyncio.Lock()
         self._pool: asyncpg.Pool | None = None
@@ -49,8 +51,8 @@ class Readings:
             connection = await self._acquired(pool)
             try:
                 await connection.execute(BEGIN.format(int(company_id)))
-            except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                was_idle = connection.is_closed()
+            except FAULTS as error:
+                was_idle = is_gone(connection)
                 await self.end(connection)
                 # It was cut off while nobody used it: there are others, and a new one at last.
                 if not was_idle:
@@ -71,8 +73,9 @@ class Readings:
             connection = await self._acquired(pool)
             try:
                 found: Sequence[AnyRow] = await connection.fetch(sql, *arguments, record_class=Row)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                if not connection.is_closed():
+            except FAULTS as error:
+                # One that was cut off while nobody used it is tried no more: there are others.
+                if not is_gone(connection):
                     raise fault_of(error, sql) from error
             else:
                 return found
@@ -86,23 +89,25 @@ class Readings:
         asked = kept_driver_statement(statement, self._dialect)
         try:
             found: Sequence[AnyRow] = await connection.fetch(asked.sql, *asked.arguments(parameters), record_class=Row)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise fault_of(error, asked.sql, lost=connection.is_closed()) from error
+        except FAULTS as error:
+            raise fault_of(error, asked.sql, lost=is_gone(connection)) from error
         return found
 
     async def end(self, connection: asyncpg.Connection) -> None:
         """Ends the transaction, and gives the connection to the next; one that cannot be ended is closed."""
         assert self._pool is not None
+        if is_gone(connection):
+            return
         try:
-            if not connection.is_closed():
-                await connection.execute("ROLLBACK", timeout=CLOSING_SECONDS)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-            connection.terminate()
-        except BaseException:
-            connection.terminate()
-            raise
+            await connection.execute("ROLLBACK", timeout=CLOSING_SECONDS)
+        except BaseException as error:
+            if not is_gone(connection):
+                connection.terminate()
+            if not isinstance(error, (*FAULTS, OSError, TimeoutError)):
+                raise
         finally:
-            await self._pool.release(connection)
+            if not is_gone(connection):
+                await self._pool.release(connection)
 
     async def close(self) -> None:
         pool, self._pool = self._pool, None
@@ -119,7 +124,7 @@ class Readings:
                 self._pool = await asyncpg.create_pool(
                     **self._options,
                     min_size=0,
-                    max_size=self._size,
+                    max_size=self.size,
                     max_inactive_connection_lifetime=0,
                     max_queries=2**31,
                     statement_cache_size=KEPT_PREPARED,
@@ -137,8 +142,16 @@ class Readings:
             if waiting.expired():
                 raise PoolTimeoutError("All connections to the database stay in use.") from error
             raise
-        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except FAULTS as error:
             raise fault_of(error, None) from error
+
+
+def is_gone(connection: asyncpg.Connection) -> bool:
+    """Whether the connection was lost; the pool takes it back then, and it answers nothing any more."""
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:
+        return True
 
 
 async def with_json(connection: asyncpg.Connection) -> None:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # it brings no types along
-from sqlalchemy import Executable
+from sqlalchemy import ClauseElement, Executable
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -45,13 +45,15 @@ class DriverStatement:
 
 
 def driver_statement(statement: Executable, dialect: Dialect) -> DriverStatement:
-    """The statement as the driver takes it; lists in it must be bound as arrays, not as one parameter for each item."""
-    # An executable that cannot be compiled is none of ours.
-    compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]  # every one of ours is a ClauseElement
+    """The statement as the driver takes it. A list that is given each time must be bound as an array."""
+    assert isinstance(statement, ClauseElement)
+    compiled = statement.compile(dialect=dialect)
     assert isinstance(compiled, SQLCompiler)
-    assert "POSTCOMPILE" not in compiled.string
-    constants = {name: bound.effective_value for name, bound in compiled.binds.items()}
-    return DriverStatement(compiled.string, tuple(compiled.positiontup or ()), constants)
+    given = [name for name, bound in compiled.binds.items() if bound.required]
+    # Lists that are always the same become a parameter for each item.
+    expanded = compiled.construct_expanded_state(dict.fromkeys(given))
+    constants = {name: value for name, value in expanded.parameters.items() if name not in given}
+    return DriverStatement(expanded.statement, tuple(expanded.positiontup or ()), constants)
 
 
 # By the statement's identity: those that are run again and again are kept by whoever builds them.
