@@ -26,8 +26,8 @@ from engine.selection import Groups, NotCompilable, Selections
 from engine.source import NAME
 from engine.writing import TYPENAME, Fetch, Field, Loop, PathsNeeded, Place, Writer, named_object
 
-# A document may be valid and small and yet unfold to much, as fragments are spread in many places.
-MOST_FIELDS = 20_000
+# Python takes a tenth of a second to compile a function of so many lines, and ten times that for three times as many.
+MOST_LINES = 3_000
 
 Function: TypeAlias = Callable[[list[Any], Any, Run], Coroutine[Any, Any, dict[str, Any]]]
 
@@ -58,15 +58,16 @@ def compile_operation(
         raise NotCompilable("a directive on the operation")
     selections = Selections(schema, fragments, booleans)
     try:
-        return Compiler(selections, plan_of, with_paths=False).compiled(operation)
-    except PathsNeeded:
-        return Compiler(selections, plan_of, with_paths=True).compiled(operation)
+        try:
+            return Compiler(selections, plan_of, with_paths=False).compiled(operation)
+        except PathsNeeded:
+            return Compiler(selections, plan_of, with_paths=True).compiled(operation)
+    except RecursionError:
+        raise NotCompilable("selections that are nested too deeply") from None
 
 
 class Compiler(Writer):
     """Compiles one operation: says of each field how it is answered."""
-
-    _fields = 0
 
     def compiled(self, operation: OperationDefinitionNode) -> Compiled:
         root = self.selections.schema.get_root_type(operation.operation)
@@ -76,12 +77,18 @@ class Compiler(Writer):
         if self.with_paths:
             paths = "root_paths"
             self.code.level(0).opening.append(f"{paths} = [None]")
-        groups = self.selections.merged(root, [operation.selection_set])
+        groups = self.selections.of_operation(root, operation)
         built = self.objects(root, groups, Place("roots", 0, None, paths))
         source = self.code.text(f"{built}[0]")
+        if source.count("\n") > MOST_LINES:
+            raise NotCompilable("a function of more lines than are worth it")
         values = {**self.code.environment.values, "islice": islice}
-        # Texts of the document are in the source as `repr` has them, or not at all.
-        exec(compile(source, "<operation>", "exec"), values)  # noqa: S102 - see above
+        try:
+            # Texts of the document are in the source as `repr` has them, or not at all.
+            exec(compile(source, "<operation>", "exec"), values)  # noqa: S102 - see above
+        except SyntaxError as error:
+            # Of Python's limits, as that of parentheses in parentheses.
+            raise NotCompilable(f"a function that Python does not take: {error.msg}") from error
         return Compiled(function_of(values), source, tuple(self.fetches))
 
     def members(self, type_: GraphQLObjectType, groups: Groups, place: Place, loop: Loop) -> str:
@@ -89,9 +96,7 @@ class Compiler(Writer):
         return "{" + ", ".join(f"{key!r}: {source}" for key, source in found.items()) + "}"
 
     def _member(self, type_: GraphQLObjectType, key: str, nodes: Sequence[FieldNode], place: Place, loop: Loop) -> str:
-        self._fields += 1
-        if self._fields > MOST_FIELDS:
-            raise NotCompilable("more fields than are worth it")
+        self.count()
         name = nodes[0].name.value
         if name == TYPENAME:
             return repr(type_.name)

@@ -93,7 +93,11 @@ def complete_lists(writer: Writer, values: Values, item: GraphQLOutputType) -> s
         paths = writer.fresh("paths")
         spread.append(f"{paths} = run.item_paths({values.paths}, {sizes})")
     below = replace(values, name=flat, paths=paths, depth=values.depth + 1)
-    writer.code.level(below.depth).settling.append(flat)
+    level = writer.code.level(below.depth)
+    level.settling.append(flat)
+    if is_non_null_type(item):
+        # As in `completed`.
+        level.calls.append(f"run.require({flat})")
     items, built = complete(writer, below, item), writer.fresh("built")
     writer.code.build(f"{built} = run.regroup({sizes}, {items})")
     return built

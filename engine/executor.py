@@ -54,7 +54,9 @@ class Prepared:
 
     def compiled(self, variables: Mapping[str, object]) -> Compiled:
         """The function for these values of the variables, coerced; raises `NotCompilable`."""
-        values = tuple(variables.get(name) for name in self.steering)
+        given = (variables.get(name) for name in self.steering)
+        # Others never steer, and may not be hashable.
+        values = tuple(value if isinstance(value, bool) else None for value in given)
         found = self.variants.get(values)
         if found is None:
             if len(self.variants) >= MOST_VARIANTS:
@@ -70,16 +72,27 @@ class Prepared:
             return compile_operation(self.schema, self.operation, self.fragments, booleans, self.plan_of)
         except NotCompilable as reason:
             return reason
-        except RecursionError:
-            return NotCompilable("selections that are nested too deeply")
+
+
+def nothing_to_forget(_context: Any) -> None:
+    """What a context keeps changes no answer, nor the order of errors."""
 
 
 class Engine:
     """Runs the queries of one schema; keeps the functions of so many operations, of those that were run last."""
 
-    def __init__(self, schema: GraphQLSchema, plan_of: Planner = unplanned, *, most_kept: int = 1000) -> None:
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        plan_of: Planner = unplanned,
+        *,
+        forget: Callable[[Any], None] = nothing_to_forget,
+        most_kept: int = 1000,
+    ) -> None:
+        """`forget(context)`: called before graphql-core answers what a function could not, as if nothing had been."""
         self._schema = schema
         self._plan_of = plan_of
+        self._forget = forget
         self._most_kept = most_kept
         # By the identity of an operation's node, which lives as long as its entry.
         self._kept: OrderedDict[int, Prepared] = OrderedDict()
@@ -115,7 +128,7 @@ class Engine:
         except Exception as reason:  # noqa: BLE001 - graphql-core meets it again, and says what it means
             return self._given_up(run, reason, by_core)
         except BaseException:
-            run.give_up()
+            run.end()
             raise
         return self._resumed(run, running, by_core)
 
@@ -136,7 +149,7 @@ class Engine:
             result = self._given_up(run, reason, by_core)
             return await result if isinstance(result, Awaitable) else result
         except BaseException:
-            run.give_up()
+            run.end()
             raise
         self.ways[Way.COMPILED] += 1
         return ExecutionResult(data, None)
@@ -149,6 +162,7 @@ class Engine:
         if executor.field_resolver is default_field_resolver:
             executor = copy(executor)
             executor.field_resolver = run.kept.resolver
+        self._forget(executor.context_value)
         return by_core(executor)
 
 

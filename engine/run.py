@@ -17,11 +17,13 @@ from graphql import (
     is_object_type,
 )
 from graphql.execution import Executor, default_field_resolver
-from graphql.execution.values import get_argument_values
-from graphql.pyutils import Path, gather_with_cancel
+from graphql.execution.values import FragmentVariableValues, get_argument_values, get_fragment_variable_values
+from graphql.pyutils import Path, gather_with_cancel, is_awaitable
+from graphql.pyutils.is_awaitable import is_async_iterable
 
 from engine.kept import PLAIN, Kept
 from engine.leaves import Unanswerable, items_of
+from engine.selection import Scope
 
 
 class Suspended:
@@ -53,12 +55,29 @@ class Run:
     # Lists of what was called and may have to be waited for.
     pending: list[list[Any]] = field(default_factory=list)
     suspended: bool = False
-    kept: Kept = field(default_factory=Kept)
+    kept: Kept = field(init=False)
 
-    def arguments(self, definition: GraphQLField, node: FieldNode) -> dict[str, Any]:
+    def __post_init__(self) -> None:
+        executor = self.executor
+        usual = executor.is_awaitable is is_awaitable and executor.is_async_iterable is is_async_iterable
+        self.kept = Kept(usual=usual)
+
+    def arguments(self, definition: GraphQLField, node: FieldNode, scope: Scope | None) -> dict[str, Any]:
         """The arguments of a field, as a client gave them."""
         executor = self.executor
-        return get_argument_values(definition, node, executor.variable_values, None, executor.hide_suggestions)
+        variables = self._variables(scope)
+        return get_argument_values(definition, node, executor.variable_values, variables, executor.hide_suggestions)
+
+    def _variables(self, scope: Scope | None) -> FragmentVariableValues | None:
+        """The values of a fragment's own variables."""
+        if scope is None:
+            return None
+        executor = self.executor
+        signatures = executor.fragments[scope.fragment.name.value].variable_signatures or {}
+        outer = self._variables(scope.outer)
+        return get_fragment_variable_values(
+            scope.spread, signatures, executor.variable_values, outer, executor.hide_suggestions
+        )
 
     def paths(self, paths: Sequence[Path | None], key: str, typename: str) -> list[Path]:
         """The places of a field of objects; the root's is None."""
@@ -95,7 +114,7 @@ class Run:
             if callable(found):
                 found = found(self.info(site, None if paths is None else paths[index]), **arguments)
             else:
-                found = self.kept.lasting(found)
+                found = self.kept.lasting(found, site.field.type)
             values.append(found)
         return values
 
@@ -128,6 +147,8 @@ class Run:
         waiting = [(values, index) for values in lists for index, value in enumerate(values) if is_awaitable(value)]
         if waiting:
             await self.begun_waiting()
+            # Those beside one that fails are cut off, as graphql-core does; what loaders keep of them is forgotten
+            # before they are asked again (`Engine`, `forget`).
             found = await gather_with_cancel(*(values[index] for values, index in waiting))
             for (values, index), value in zip(waiting, found, strict=True):
                 values[index] = value
@@ -186,8 +207,7 @@ class Run:
         belongs = type_.is_type_of
         assert belongs is not None
         info = self.info(site, None)
-        answers = [belongs(value, info) for value in values]
-        self.pending.append(answers)
+        answers = self.begun(belongs(value, info) for value in values)
         await self.settled(answers)
         if not all(answers):
             raise Unanswerable("an object of another type")
@@ -196,8 +216,7 @@ class Run:
         """The names of the types of these objects; None where there is none."""
         resolve = abstract.resolve_type or self.executor.type_resolver
         info = self.info(site, None)
-        names: list[Any] = [None if value is None else resolve(value, info, abstract) for value in values]
-        self.pending.append(names)
+        names = self.begun(None if value is None else resolve(value, info, abstract) for value in values)
         await self.settled(names)
         schema = self.executor.schema
         for value, name in zip(values, names, strict=True):
@@ -214,3 +233,8 @@ class Run:
             for value in values:
                 if isinstance(value, CoroutineType):
                     value.close()
+
+    def end(self) -> None:
+        """As `give_up`, where nobody runs the operation again."""
+        self.give_up()
+        self.kept.cancel()

@@ -27,6 +27,9 @@ from engine.source import Level, Source
 
 TYPENAME = "__typename"
 
+# A document may be valid and small and yet unfold to much, as fragments are spread in many places.
+MOST_FIELDS = 2_000
+
 
 @dataclass(frozen=True)
 class Fetch:
@@ -121,6 +124,7 @@ class Writer(ABC):
         self.with_paths = with_paths
         self.code = Source()
         self.fetches: list[Fetch] = []
+        self._fields = 0
 
     @abstractmethod
     def members(self, type_: GraphQLObjectType, groups: Groups, place: Place, loop: Loop) -> str:
@@ -146,6 +150,12 @@ class Writer(ABC):
             loop.lines.append(f"{loop.columns[kept_as]} = {place.read(column)}")
         return loop.columns[kept_as]
 
+    def count(self) -> None:
+        """To be called for each field that is looked at."""
+        self._fields += 1
+        if self._fields > MOST_FIELDS:
+            raise NotCompilable("more fields than are worth it")
+
     def leaf(self, here: Field, value: str) -> str:
         return leaf_expression(self.code.environment, here.type, value)
 
@@ -161,7 +171,8 @@ class Writer(ABC):
         if has_variables(node):
             name = self.fresh("arguments")
             definition, bound = self.bound("definition", here.definition), self.bound("node", node)
-            self.level(place).opening.append(f"{name} = run.arguments({definition}, {bound})")
+            scope = self.bound("scope", self.selections.scope(node))
+            self.level(place).opening.append(f"{name} = run.arguments({definition}, {bound}, {scope})")
             return name
         try:
             return self.bound("arguments", get_argument_values(here.definition, node))
@@ -189,6 +200,7 @@ class Writer(ABC):
 
     def _add_columns(self, type_: GraphQLObjectType, groups: Groups, found: set[str]) -> None:
         for nodes in groups.values():
+            self.count()
             name = nodes[0].name.value
             definition = self.selections.schema.get_field(type_, name)
             if name == TYPENAME or definition is None:

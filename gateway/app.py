@@ -87,7 +87,8 @@ def schema_of(settings: Settings) -> Schema:
             lambda: ParserCache(maxsize=KEPT_DOCUMENTS),
             lambda: ValidationCache(maxsize=KEPT_DOCUMENTS),
             limits_extension(limits_of(settings)),
-        ]
+        ],
+        compiling=settings.compiled_queries,
     )
 
 

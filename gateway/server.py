@@ -27,6 +27,8 @@ from gateway.streams.outbox import FLOW, Patience
 
 KEEP_ALIVE_SECONDS = 75
 SHUTDOWN_SECONDS = 10
+# Within so many a process has ended that was asked to: what it had begun, its streams and its connections.
+STOP_SECONDS = 2 * SHUTDOWN_SECONDS
 # More than one process can serve.
 MOST_FILES = 100_000
 
@@ -140,9 +142,16 @@ class WebSocketProtocol(Cuttable, WebSocketsSansIOProtocol):
 class Server(uvicorn.Server):
     """Ends the streams before it waits for open connections."""
 
-    def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]], when_started: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._drain = drain
+        self._when_started = when_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._when_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._drain()
@@ -158,8 +167,13 @@ def allow_many_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
-def server_of(app: Starlette, settings: Settings, patience: Patience | None = None) -> Server:
-    """The server of the application that `build_app` made."""
+def server_of(
+    app: Starlette,
+    settings: Settings,
+    patience: Patience | None = None,
+    when_started: Callable[[], None] = lambda: None,
+) -> Server:
+    """The server of the application that `build_app` made; `when_started` is called when it accepts connections."""
     patience = patience or Patience()
     # uvicorn makes the protocols itself, and gives them nothing of ours.
     web_socket_protocol = type("WebSocketProtocol", (WebSocketProtocol,), {"patience": patience})
@@ -179,4 +193,4 @@ def server_of(app: Starlette, settings: Settings, patience: Patience | None = No
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    return Server(config, app.state.drain)
+    return Server(config, app.state.drain, when_started)

@@ -41,6 +41,12 @@ class Settings(BaseSettings):
         description="The URL that clients reach the gateway by, without a slash at its end; links to files,"
         " previews and unsubscribing begin with it. Default: http://HOST:PORT.",
     )
+    server_processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="How many processes serve requests; each has its own DATABASE_POOL_SIZE connections.",
+    )
     database_pool_size: int = Field(
         10,
         ge=1,
@@ -56,6 +62,9 @@ class Settings(BaseSettings):
     max_query_depth: int = Field(15, ge=1, description="The deepest nesting of fields.")
     max_query_aliases: int = Field(100, ge=0, description="The most aliases in one operation.")
     max_query_fields: int = Field(2_000, ge=1, description="The most fields in one operation.")
+    compiled_queries: bool = Field(
+        True, description="Whether queries are run by functions that are made of them; without, graphql-core runs them."
+    )
     max_query_cost: int = Field(
         50_000, ge=1, description="The highest cost of one operation: every field counts 1, lists multiply."
     )

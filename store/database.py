@@ -83,9 +83,11 @@ class Reader:
                 if self._connection is None:
                     self._connection = await self._readings.begin(self.scope.company_id)
                 return await self._readings.rows(self._connection, statement, {**parameters, **self._parameters})
-            except (DBAPIError, TimeoutError) as error:
-                self._failed.append((statement, parameters, error))
-                # PostgreSQL refuses all that follows in this transaction; the other fields get a new one.
+            except BaseException as error:
+                if isinstance(error, DBAPIError | TimeoutError):
+                    self._failed.append((statement, parameters, error))
+                # PostgreSQL refuses all that follows in this transaction, also after a statement that was stopped; the
+                # other fields get a new one.
                 await self._give_back()
                 raise
             finally:

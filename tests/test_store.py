@@ -209,6 +209,32 @@ async def test_statement_that_nobody_waits_for_is_stopped(store: Database, writt
     await assert_fresh(store)
 
 
+async def test_others_go_on_after_a_statement_that_was_stopped(store: Database, written_world: World) -> None:
+    """When one field's statement is stopped in the middle of the operation, the others still read."""
+    async with undone(written_world.url) as watching, asyncio.timeout(PATIENCE_SECONDS):
+        async with store.reading(scope_of(written_world)) as reader:
+            running = asyncio.create_task(reader.rows(SLEEP, {}))
+            await wait_until(watching, ASLEEP, 1)
+            running.cancel()
+            assert await reader.rows(GROUPS, {})
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    await assert_fresh(store)
+
+
+async def test_what_failed_is_not_tried_again(store: Database, written_world: World) -> None:
+    """A statement that failed fails at once in the rest of the operation, with other parameters it is tried."""
+    divided = text("SELECT 1 / CAST(:by AS integer) AS found")
+    failures = []
+    async with store.reading(scope_of(written_world)) as reader:
+        for _ in range(2):
+            with pytest.raises(DBAPIError) as caught:
+                await reader.rows(divided, {"by": 0})
+            failures.append(caught.value)
+        assert [row.found for row in await reader.rows(divided, {"by": 1})] == [1]
+    assert failures[0] is failures[1]
+
+
 async def test_operation_that_could_not_start_holds_no_connection(
     store: Database, written_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
