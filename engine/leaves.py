@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from graphql import (
@@ -47,17 +48,48 @@ def is_leaves(type_: GraphQLOutputType) -> bool:
     return is_leaves(nullable.of_type) if is_list_type(nullable) else is_leaf_type(nullable)
 
 
+@dataclass(frozen=True)
+class Written:
+    """How values of a scalar are written without a call of its own function, if they fit; otherwise by it.
+
+    `expression` and `fits` are sources with `{0}` for the value; `names`: what they refer to. To be put into the
+    scalar's `extensions` as `WRITTEN`.
+    """
+
+    expression: str
+    fits: str
+    names: Mapping[str, object]
+
+
+WRITTEN = "written"
+
+
 def leaf_expression(environment: Environment, type_: GraphQLOutputType, value: str) -> str:
     """The source of an expression for what the variable `value` is in the answer."""
     complete = environment.bound("leaf", completer(type_))
     nullable = get_nullable_type(type_)
-    test = AS_IT_IS.get(nullable) if is_leaf_type(nullable) else None
-    if test is None:
+    way = way_of(environment, nullable) if is_leaf_type(nullable) else None
+    if way is None:
         return (
             f"{complete}({value})" if is_non_null_type(type_) else f"None if {value} is None else {complete}({value})"
         )
-    fits = test.format(value)
-    return f"{value} if {fits if is_non_null_type(type_) else f'{value} is None or {fits}'} else {complete}({value})"
+    expression, fits = (part.replace("{0}", value) for part in way)
+    found = f"{expression} if {fits} else {complete}({value})"
+    return found if is_non_null_type(type_) else f"None if {value} is None else {found}"
+
+
+def way_of(environment: Environment, type_: GraphQLLeafType) -> tuple[str, str] | None:
+    """An expression for the values of a type that fit, and whether one does."""
+    if is_enum_type(type_):
+        names = environment.bound("names", plain_names(type_))
+        return f"{names}[{{0}}]", f"{{0}}.__class__ is str and {{0}} in {names}"
+    if type_ in AS_IT_IS:
+        return "{0}", AS_IT_IS[type_]
+    written = type_.extensions.get(WRITTEN)
+    if not isinstance(written, Written):
+        return None
+    environment.values.update(written.names)
+    return written.expression, written.fits
 
 
 def completer(type_: GraphQLOutputType) -> Complete:
@@ -67,7 +99,7 @@ def completer(type_: GraphQLOutputType) -> Complete:
     if is_list_type(type_):
         return listed(completer(type_.of_type))
     assert is_leaf_type(type_)
-    return known_names(type_) if is_enum_type(type_) else coerced(type_)
+    return coerced(type_)
 
 
 def required(complete: Complete) -> Complete:
@@ -109,17 +141,8 @@ def coerced(type_: GraphQLLeafType) -> Complete:
     return completed
 
 
-def known_names(type_: GraphQLEnumType) -> Complete:
-    """As `coerced`, with the names of the values kept that are written plainly."""
-    otherwise = coerced(type_)
-    names: dict[object, object] = {}
-    for each in type_.values.values():
-        if isinstance(each.value, str):
-            names[each.value] = otherwise(each.value)
-
-    def completed(value: object) -> object:
-        # The class is compared too, as members of other enums may equal a text.
-        found = names.get(value) if value.__class__ is str else None
-        return otherwise(value) if found is None else found
-
-    return completed
+def plain_names(type_: GraphQLEnumType) -> dict[str, object]:
+    """The names of the values that are plain texts; a member of some enum may equal one, and be no value of this."""
+    coerce = type_.coerce_output_value
+    values = (each.value for each in type_.values.values())
+    return {str(value): coerce(value) for value in values if isinstance(value, str)}

@@ -36,7 +36,7 @@ from gateway.private_files import kept_secret
 from gateway.problems import report
 from gateway.processes import NotServing, connections_of, serve_in_processes
 from gateway.return_paths import ReturnPaths
-from gateway.server import allow_many_connections, server_of
+from gateway.server import allow_many_connections, pass_over_what_stands, server_of
 from gateway.settings import MIN_SECRET_BYTES, Settings
 from gateway.stopping import TERMINATED, stopping
 from gateway.worker import Surroundings, build_worker, pool_size_of
@@ -134,6 +134,7 @@ def serve(settings: Settings, arguments: argparse.Namespace) -> None:
             return
         app = build_app(settings, deployment, now=lambda: datetime.now(UTC))
         say(f"Serving on {address}")
+        pass_over_what_stands()
         server_of(app, settings).run(sockets=[listener])
 
 

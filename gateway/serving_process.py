@@ -13,7 +13,7 @@ from socket import socket
 
 from gateway.app import Deployment, build_app
 from gateway.logging import configure_logging
-from gateway.server import STOP_SECONDS, server_of
+from gateway.server import STOP_SECONDS, pass_over_what_stands, server_of
 from gateway.settings import Settings
 
 READY = b"ready"
@@ -27,6 +27,7 @@ def serve_beside(name: str, settings: Settings, deployment: Deployment, listener
     os.setsid()
     configure_logging(settings.log_level, process=name)
     app = build_app(settings, deployment, now=lambda: datetime.now(UTC))
+    pass_over_what_stands()
     server = server_of(app, settings, when_started=lambda: tells.send_bytes(READY))
     for number in HELD_BACK:
         signal.signal(number, server.handle_exit)

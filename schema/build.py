@@ -31,7 +31,7 @@ from schema import (
     templates,
     test_deliveries,
 )
-from schema.execution import FieldPlans, forget_loaded
+from schema.execution import FieldPlans, forget_loaded, write_plainly
 from schema.mutation import Mutation
 from schema.query import Query
 from schema.registry import OBJECT_TYPES
@@ -62,6 +62,7 @@ class Schema(strawberry.Schema):
 
     def compiling(self) -> None:
         """From here on, queries are run by functions that are made of them."""
+        write_plainly(self._schema)
         self.engine = Engine(self._schema, FieldPlans(self.schema_converter, self.config), forget=forget_loaded)
         self.execution_context_class = running_by(self.engine, StrawberryGraphQLCoreExecutionContext)
 

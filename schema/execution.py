@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
 
-from graphql import GraphQLField, GraphQLObjectType
+from graphql import GraphQLField, GraphQLObjectType, GraphQLSchema
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.arguments import convert_arguments
 from strawberry.types.field import StrawberryField
 
 from engine import plans
+from engine.leaves import WRITTEN, Written
 from engine.plans import Arguments, Columns, PageRequest
 from resolvers.context import Context
 from resolvers.edges import One, Rows, Whole
@@ -29,6 +32,22 @@ from schema.fields import (
     PagePlan,
     PlannedField,
 )
+
+# As `schema.scalars` writes them, where the value is what the database gives.
+WAYS_OF_WRITING: Mapping[str, Written] = {
+    "DateTime": Written(
+        "{0}.isoformat()[:-6] + 'Z'",
+        "{0}.__class__ is datetime and {0}.tzinfo is UTC",
+        {"datetime": datetime, "UTC": UTC},
+    ),
+    "UUID": Written("str({0})", "isinstance({0}, UUID)", {"UUID": UUID}),
+}
+
+
+def write_plainly(schema: GraphQLSchema) -> None:
+    """Tells the engine how values of our scalars are written, so that it need not call them."""
+    for name, written in WAYS_OF_WRITING.items():
+        schema.type_map[name].extensions[WRITTEN] = written
 
 
 @dataclass(frozen=True)
