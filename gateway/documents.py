@@ -57,7 +57,9 @@ class Query:
 
 @dataclass(frozen=True)
 class Document:
-    """A document that was read. `refusal`: why it is not even parsed. Nothing is known of what is not valid."""
+    """A document that was read. `refusal`: why it is not even parsed. Nothing is known of what is not valid: that it is
+    not is told where it is executed.
+    """
 
     refusal: GraphQLError | None = None
     operations: int = 0
@@ -94,9 +96,9 @@ class Documents:
         except GraphQLSyntaxError:
             # Told of where it is parsed to be executed.
             return Document()
-        operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
         if validate_document(self._schema, document, tuple(specified_rules)):
-            return Document(operations=len(operations))
+            return Document()
+        operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
         queries: dict[str | None, Query] = {}
         for operation in operations:
             if operation.operation is OperationType.QUERY:

@@ -42,7 +42,7 @@ class NotServing(Exception):
 
 def connections_of(settings: Settings) -> int:
     """How many an embedded database must grant: to each process its pool and one to listen, and to other commands."""
-    return max(100, settings.server_processes * (settings.database_pool_size + 1) + pool_size_of(settings) + 20)
+    return max(100, settings.server_processes * (2 * settings.database_pool_size + 1) + pool_size_of(settings) + 20)
 
 
 async def serve_in_processes(

@@ -51,8 +51,8 @@ class Settings(BaseSettings):
         10,
         ge=1,
         le=500,
-        description="How many connections serve requests at a time; beside them a process holds one to listen, and a"
-        " worker two more for each export.",
+        description="How many connections serve changes at a time, and as many readings; beside them a process holds"
+        " one to listen, and a worker two more for each export.",
     )
     statement_timeout: float = Field(30, gt=0, le=3600, description="Seconds after which a statement is given up.")
     max_body_bytes: int = Field(

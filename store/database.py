@@ -82,10 +82,12 @@ class Reader:
             try:
                 if self._connection is None:
                     self._connection = await self._readings.begin(self.scope.company_id)
-                return await self._readings.rows(self._connection, statement, {**parameters, **self._parameters})
-            except BaseException as error:
-                if isinstance(error, DBAPIError | TimeoutError):
+                try:
+                    return await self._readings.rows(self._connection, statement, {**parameters, **self._parameters})
+                except (DBAPIError, TimeoutError) as error:
                     self._failed.append((statement, parameters, error))
+                    raise
+            except BaseException:
                 # PostgreSQL refuses all that follows in this transaction, also after a statement that was stopped; the
                 # other fields get a new one.
                 await self._give_back()
@@ -122,20 +124,22 @@ class Reader:
 
 
 class Database:
-    """A pool of connections that act as the application's role, which row security binds."""
+    """Two pools of connections, for changes and for readings, that act as the application's role.
+
+    Row security binds that role.
+    """
 
     def __init__(self, url: str, *, pool_size: int = 10, command_timeout: float = 30) -> None:
         """`url` is SQLAlchemy's (`postgresql+asyncpg://…`); its user must be a member of the application's role.
 
+        `pool_size`: how many connections each of the pools may have; none is made before it is needed.
         `command_timeout`: seconds after which a statement is given up by the server, and a little later, in case
         the server is not there any more, by this side.
         """
         options = connection_options(command_timeout)
-        # Some for changes, which are rare beside what is read.
-        writing = max(1, pool_size // 3)
         self.engine = create_async_engine(
             url,
-            pool_size=writing,
+            pool_size=pool_size,
             max_overflow=0,
             pool_timeout=command_timeout,
             pool_pre_ping=True,
@@ -145,8 +149,7 @@ class Database:
             json_deserializer=orjson.loads,
             connect_args=options,
         )
-        reading = max(1, pool_size - writing)
-        self.readings = Readings(self.engine, read_only(options), size=reading, patience=command_timeout)
+        self.readings = Readings(self.engine, read_only(options), size=pool_size, patience=command_timeout)
 
     def reading(self, scope: Scope) -> Reader:
         """Reads within a scope: `async with database.reading(scope) as reader`."""

@@ -294,4 +294,4 @@ def test_an_embedded_database_has_room() -> None:
     """The embedded database grants as many connections as the processes and their worker may hold."""
     assert connections_of(Settings()) == 100
     many = Settings(server_processes=8, database_pool_size=20, worker_concurrency=10)
-    assert connections_of(many) == 8 * 21 + 32 + 20
+    assert connections_of(many) == 8 * 41 + 32 + 20
