@@ -2,6 +2,7 @@ FROM python:3.13-slim AS build
 WORKDIR /app
 COPY requirements.lock pyproject.toml README.md ./
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
+COPY engine engine
 COPY gateway gateway
 COPY schema schema
 COPY resolvers resolvers

@@ -5,10 +5,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench schema lock web clean
+.PHONY: help run test check format bench bench-peers schema lock web clean
 
 help: ## Show this list.
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 run: $(VENV)/runtime ## Serve the gateway with demo data on http://127.0.0.1:8000 (PORT and DATA_DIR change that).
 	@exec $(BIN)/campaign-gateway serve --demo
@@ -33,6 +33,11 @@ bench: $(VENV)/development ## Measure queries, filters, exports and subscription
 	$(BIN)/python -m benchmarks.filters
 	$(BIN)/python -m benchmarks.exports
 	$(BIN)/python -m benchmarks.subscriptions
+
+bench-peers: $(VENV)/development ## Measure beside Mercurius, PostGraphile, Yoga and SQL by hand (needs npm; 25 minutes).
+	@benchmarks/peers/install-system-packages
+	cd benchmarks/peers/servers && npm ci --no-audit --no-fund --loglevel error
+	$(BIN)/python -m benchmarks.peers $(ARGUMENTS)
 
 schema: $(VENV)/development ## Print the schema into schema.graphql.
 	$(BIN)/campaign-gateway schema > schema.graphql

@@ -18,6 +18,7 @@ from strawberry.extensions import ParserCache, ValidationCache
 
 from gateway.auth import Authenticator, JsonWebTokens
 from gateway.bounces import BounceWebhook
+from gateway.documents import Documents
 from gateway.downloads import ROUTE as DOWNLOAD_ROUTE
 from gateway.downloads import Downloads
 from gateway.exports import ROUTE as EXPORT_ROUTE
@@ -86,8 +87,14 @@ def schema_of(settings: Settings) -> Schema:
             lambda: ParserCache(maxsize=KEPT_DOCUMENTS),
             lambda: ValidationCache(maxsize=KEPT_DOCUMENTS),
             limits_extension(limits_of(settings)),
-        ]
+        ],
+        compiling=settings.compiled_queries,
     )
+
+
+def documents_of(settings: Settings, schema: Schema) -> Documents:
+    limits = limits_of(settings)
+    return Documents(schema.core, limits, max_tokens=settings.max_query_tokens, most=KEPT_DOCUMENTS)
 
 
 def json_web_tokens_of(settings: Settings) -> JsonWebTokens | None:
@@ -123,7 +130,8 @@ class GraphQL:
 def graphql_of(
     settings: Settings, deployment: Deployment, services: Services, authenticator: Authenticator, patience: Patience
 ) -> GraphQL:
-    operations = Operations(schema_of(settings), services, max_query_tokens=settings.max_query_tokens)
+    schema = schema_of(settings)
+    operations = Operations(schema, services, documents_of(settings, schema))
     shared_streams = SharedStreams(operations, authenticator)
     event_streams = EventStreams(shared_streams, patience, services.now)
     endpoint = GraphQLEndpoint(operations, event_streams, authenticator, max_body_bytes=settings.max_body_bytes)

@@ -18,11 +18,10 @@ from store.database import Database
 from store.identity import (
     Identity,
     StoredToken,
-    find_company_of_user,
     find_identities,
-    find_identity,
-    find_token,
     find_tokens,
+    identity_of_token,
+    identity_of_user,
     name_company,
 )
 from store.models import TokenScope
@@ -129,14 +128,13 @@ class Authenticator:
     async def viewer(self, authorization: str | None) -> Viewer:
         """Raises `Unauthenticated`."""
         credential = self.credential(authorization)
-        async with self._database.signing_in() as connection:
-            if isinstance(credential, SignedToken):
-                company_id = await find_company_of_user(connection, credential.user_id)
-                if company_id is None:
-                    raise Unauthenticated(NOT_VALID)
-                return viewer_of(credential, await find_identity(connection, company_id, credential.user_id))
-            stored = self._checked(credential, await find_token(connection, credential.id))
-            return viewer_of(stored, await find_identity(connection, stored.company_id, stored.user_id))
+        if isinstance(credential, SignedToken):
+            return viewer_of(credential, await identity_of_user(self._database.readings, credential.user_id))
+        found = await identity_of_token(self._database.readings, credential.id, credential.secret_sha256)
+        if found is None:
+            raise Unauthenticated(NOT_VALID)
+        stored, identity = found
+        return viewer_of(self._checked(credential, stored), identity)
 
     async def viewers(self, company_id: int, credentials: Sequence[Credential]) -> list[Viewer | Unauthenticated]:
         """The viewer of each in its place, read anew, or why there is none in this company any more.

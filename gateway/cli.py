@@ -25,16 +25,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sqlalchemy.exc import DBAPIError
 
 from gateway.app import Deployment, build_app
+from gateway.arguments import between, json_object, purpose
 from gateway.auth import hashed, new_token
 from gateway.bounces import MOST_MAIL_BYTES, heard_in_mail, read_mail, record_once
 from gateway.demo import demo_tokens, read_tokens, welcome, write_tokens
+from gateway.explaining import Faulty, Question, explainer_of, read_document
 from gateway.files import files_of
 from gateway.logging import configure_logging
 from gateway.private_files import kept_secret
 from gateway.problems import report
+from gateway.processes import NotServing, connections_of, serve_in_processes
 from gateway.return_paths import ReturnPaths
-from gateway.server import allow_many_connections, server_of
+from gateway.server import allow_many_connections, pass_over_what_stands, server_of
 from gateway.settings import MIN_SECRET_BYTES, Settings
+from gateway.stopping import TERMINATED, stopping
 from gateway.worker import Surroundings, build_worker, pool_size_of
 from schema.build import build_schema
 from store.checkup import examine
@@ -49,8 +53,6 @@ from store.tokens import TokenRecord, UnknownUser, store_token
 DATABASE_NAME = "campaigns"
 DEMO_SEED = 1
 SECRET_FILE = "download-secret"  # noqa: S105 - where one is kept, not what it is
-LONGEST_NAME = 255
-TERMINATED = 128 + signal.SIGTERM
 
 
 class Refused(Exception):
@@ -101,7 +103,8 @@ def database_url(settings: Settings) -> Iterator[str]:
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return
-    with embedded_server(data_directory(settings) / "postgres", log=say) as server:
+    most = connections_of(settings)
+    with embedded_server(data_directory(settings) / "postgres", max_connections=most, log=say) as server:
         asyncio.run(ensure_database(server.url("postgres"), DATABASE_NAME))
         yield server.url(DATABASE_NAME)
 
@@ -109,6 +112,8 @@ def database_url(settings: Settings) -> Iterator[str]:
 def serve(settings: Settings, arguments: argparse.Namespace) -> None:
     if arguments.demo:
         refuse_demo_elsewhere(settings)
+    if arguments.processes is not None:
+        settings = settings.model_copy(update={"server_processes": arguments.processes})
     with listening_socket(settings) as listener, database_url(settings) as url:
         asyncio.run(migrate(url))
         address = address_of(settings.host, listener.getsockname()[1])
@@ -123,10 +128,21 @@ def serve(settings: Settings, arguments: argparse.Namespace) -> None:
             demo=arguments.demo,
             worker=arguments.worker,
         )
+        allow_many_connections()
+        if settings.server_processes > 1:
+            serve_in_several(settings, deployment, listener, address)
+            return
         app = build_app(settings, deployment, now=lambda: datetime.now(UTC))
         say(f"Serving on {address}")
-        allow_many_connections()
+        pass_over_what_stands()
         server_of(app, settings).run(sockets=[listener])
+
+
+def serve_in_several(settings: Settings, deployment: Deployment, listener: socket.socket, address: str) -> None:
+    configure_logging(settings.log_level, process="parent")
+    serving = serve_in_processes(settings, deployment, listener, ready=lambda: say(f"Serving on {address}"))
+    if uvloop.run(serving) != signal.SIGINT:
+        raise SystemExit(TERMINATED)
 
 
 def refuse_demo_elsewhere(settings: Settings) -> None:
@@ -219,32 +235,11 @@ async def work(settings: Settings, url: str) -> int:
             now=lambda: datetime.now(UTC),
         )
         worker = build_worker(settings, database, around)
-        with stopping(worker.stop) as received:
+        with stopping(lambda _: worker.stop()) as received:
             await worker.run()
         return received[0]
     finally:
         await database.close()
-
-
-@contextmanager
-def stopping(stop: Callable[[], None]) -> Iterator[list[int]]:
-    """Within an event loop: signals that end the process call `stop` while this lasts; gives those that came."""
-    received: list[int] = []
-    loop = asyncio.get_running_loop()
-
-    def note(number: int) -> None:
-        received.append(number)
-        stop()
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    for number in before:
-        loop.add_signal_handler(number, note, number)
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)
 
 
 def run_bounce(settings: Settings, arguments: argparse.Namespace) -> None:
@@ -316,22 +311,15 @@ def run_doctor(settings: Settings, _arguments: argparse.Namespace) -> None:
         raise Refused("Something is not as it should be.")
 
 
-def between(least: int, most: int) -> Callable[[str], int]:
-    """A whole number within bounds, as an argument's type."""
-
-    def number(text: str) -> int:
-        value = int(text)
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{value} is not between {least} and {most}")
-        return value
-
-    return number
-
-
-def purpose(text: str) -> str:
-    if len(text) > LONGEST_NAME:
-        raise argparse.ArgumentTypeError(f"at most {LONGEST_NAME} characters")
-    return text
+def run_explain(settings: Settings, arguments: argparse.Namespace) -> None:
+    """Needs no database. A document that is faulty is answered as compilers do: places and messages, and status 2."""
+    name = arguments.document
+    try:
+        question = Question(name, read_document(name), arguments.operation, arguments.variables)
+        print(explainer_of(settings).explained(question))
+    except Faulty as fault:
+        say(str(fault))
+        raise SystemExit(2) from None
 
 
 def parser() -> argparse.ArgumentParser:
@@ -347,6 +335,13 @@ def parser() -> argparse.ArgumentParser:
 
     serving = command("serve", serve, "Migrate, then serve GraphQL and GraphiQL.")
     serving.add_argument("--demo", action="store_true", help="make demo data and tokens; loopback only")
+    serving.add_argument(
+        "--workers",
+        dest="processes",
+        metavar="N",
+        type=between(1, 64),
+        help="processes that serve; default: SERVER_PROCESSES",
+    )
     serving.add_argument("--no-worker", action="store_false", dest="worker", help="leave the jobs to `worker`")
     working = command("worker", run_worker, "Do the jobs that requests leave: write exports, send test mails, tidy up.")
     working.add_argument("--concurrency", type=between(1, 100), help="jobs at a time; default: WORKER_CONCURRENCY")
@@ -364,6 +359,10 @@ def parser() -> argparse.ArgumentParser:
     token.add_argument("--scopes", default="read", help="read,write,send,export")
     token.add_argument("--days", type=between(1, 3650), default=90, help="how long it lives")
     command("schema", run_schema, "Print the schema in GraphQL's definition language.")
+    explaining = command("explain", run_explain, "Show how an operation is run: its function, its SQL, its cost.")
+    explaining.add_argument("document", metavar="FILE", help="the document; - is standard input")
+    explaining.add_argument("--operation", metavar="NAME", help="which one, where the document has several")
+    explaining.add_argument("--variables", metavar="JSON", type=json_object, default={}, help="the values of variables")
     command("doctor", run_doctor, "Check what the gateway needs and say what is missing.")
     return found
 
@@ -397,7 +396,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report(error, "command")
         say("The database cannot be reached, or refuses: is DATABASE_URL right, and may its user do that?")
         return failure
-    except (Refused, EmbeddedServerError, AlreadySeeded, UnknownUser, FilesUnavailable) as error:
+    except (Refused, NotServing, EmbeddedServerError, AlreadySeeded, UnknownUser, FilesUnavailable) as error:
         say(str(error))
         return failure
     except KeyboardInterrupt:

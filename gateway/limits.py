@@ -194,19 +194,19 @@ class _LimitsExtension(SchemaExtension):
         if errors or operation is None:
             return errors or []
         measured = measure(schema, document, operation, context.variables or {}, self._limits)
-        return list(_broken(measured, self._limits, operation))
+        return errors_beyond(measured, self._limits, operation)
 
 
-def _broken(measured: Measure, limits: Limits, operation: OperationDefinitionNode) -> Iterator[GraphQLError]:
-    for limit, value, maximum in (
+def errors_beyond(measured: Measure, limits: Limits, operation: OperationDefinitionNode) -> list[GraphQLError]:
+    """An error for each limit that the operation breaks, with the code `QUERY_TOO_COMPLEX`."""
+    counted = (
         ("depth", measured.depth, limits.max_depth),
         ("introspection_depth", measured.introspection_depth, limits.max_introspection_depth),
         ("aliases", measured.aliases, limits.max_aliases),
         ("fields", measured.fields, limits.max_fields),
         ("cost", measured.cost, limits.max_cost),
-    ):
-        if value > maximum:
-            yield _too_complex(limit, value, maximum, operation)
+    )
+    return [_too_complex(limit, value, most, operation) for limit, value, most in counted if value > most]
 
 
 def _too_complex(

@@ -8,10 +8,15 @@ import sys
 import structlog
 
 
-def configure_logging(level: str) -> None:
-    """Our own lines and those of the libraries, from `level` on."""
+def configure_logging(level: str, process: str | None = None) -> None:
+    """Our own lines and those of the libraries, from `level` on; `process`: who of several writes them."""
     number = logging.getLevelNamesMapping()[level]
+
+    def name_process(_logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return line if process is None else {**line, "process": process}
+
     shared: list[structlog.typing.Processor] = [
+        name_process,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 import orjson
 from graphql import (
+    ExecutionResult,
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
@@ -26,11 +26,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from strawberry.exceptions import StrawberryGraphQLError
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
-from strawberry.types import ExecutionResult
+from strawberry.types import ExecutionResult as StrawberryResult
 from strawberry.types.graphql import OperationType as AllowedType
 
 from gateway.auth import Authenticator
-from gateway.limits import document_limits
+from gateway.documents import Documents
 from gateway.problems import INTERNAL_ERROR, MESSAGES, TIMED_OUT, UNAVAILABLE, answered_errors, fault_code, report
 from resolvers.context import Context, KeptLinks, Services, Viewer, Watch
 from resolvers.errors import ClientError, ErrorCode
@@ -41,7 +41,6 @@ UNAUTHENTICATED = "UNAUTHENTICATED"
 ANSWERED_ONCE = {AllowedType.QUERY, AllowedType.MUTATION}
 # graphql-core coerces values by calling itself, level by level; documents are held to the same nesting.
 MAX_VARIABLES_NESTING = 60
-OPERATION_KEYWORD = re.compile(r"\b(?:query|mutation|subscription)\b")
 
 
 class RequestProblem(Exception):
@@ -97,17 +96,18 @@ class Outcome:
 class Operations:
     """Runs operations of the schema as their viewers."""
 
-    def __init__(self, schema: Schema, services: Services, *, max_query_tokens: int) -> None:
+    def __init__(self, schema: Schema, services: Services, documents: Documents) -> None:
         self._schema = schema
         self._services = services
-        self._max_query_tokens = max_query_tokens
+        self._documents = documents
 
     def refusal(self, operation: Operation, viewer: Viewer, request_id: str) -> Outcome | None:
         """Why the operation is not even looked at; to be asked first, as what follows relies on it."""
-        refused = document_limits(operation.query, max_tokens=self._max_query_tokens)
-        if refused is not None:
-            return refusal_of([refused], request_id)
-        if operation.operation_name is None and has_several_operations(operation.query):
+        document = self._documents.read(operation.query)
+        if document.refusal is not None:
+            return refusal_of([document.refusal], request_id)
+        # Strawberry would run the first where no name is given; the specification (6.1) has that as an error.
+        if operation.operation_name is None and document.operations > 1:
             return refusal_of([operation_error()], request_id)
         return scope_refusal(viewer, request_id)
 
@@ -117,12 +117,19 @@ class Operations:
 
     async def execute(self, operation: Operation, viewer: Viewer, request_id: str) -> Outcome:
         """Runs a query or a mutation."""
+        query = self._documents.read(operation.query).queries.get(operation.operation_name)
+        if query is not None and (beyond := query.beyond_limits(operation.variables or {})):
+            return refusal_of(beyond, request_id)
         async with self._services.database.reading(viewer.identity.scope) as reader:
+            context = Context(viewer, reader, request_id, self._services)
+            if query is not None:
+                answered = self._schema.answer(query.document, operation.operation_name, operation.variables, context)
+                return outcome_of(await answered, request_id)
             try:
                 result = await self._schema.execute(
                     operation.query,
                     variable_values=operation.variables,
-                    context_value=Context(viewer, reader, request_id, self._services),
+                    context_value=context,
                     root_value=viewer,
                     operation_name=operation.operation_name,
                     allowed_operation_types=ANSWERED_ONCE,
@@ -181,7 +188,7 @@ def scope_refusal(viewer: Viewer, request_id: str) -> Outcome | None:
     return refusal_of([ClientError(ErrorCode.FORBIDDEN, "This token may not read.")], request_id)
 
 
-def outcome_of(result: ExecutionResult, request_id: str) -> Outcome:
+def outcome_of(result: ExecutionResult | StrawberryResult, request_id: str) -> Outcome:
     errors = result.errors or []
     if result.data is None and errors and all(error.path is None for error in errors):
         return refusal_of(errors, request_id)
@@ -207,17 +214,6 @@ def operation_error() -> GraphQLError:
     """No operation, several without a name, or a name that none has."""
     message = "Send one operation, and its name when the document has several."
     return GraphQLError(message, extensions={"code": "OPERATION_RESOLUTION_FAILURE"})
-
-
-def has_several_operations(source: str) -> bool:
-    """Strawberry would run the first where no name is given; the specification (6.1) has that as an error."""
-    if len(OPERATION_KEYWORD.findall(source)) < 2:
-        return False
-    try:
-        definitions = parse(source, no_location=True).definitions
-    except GraphQLSyntaxError:
-        return False  # Reported where the document is parsed to be executed.
-    return sum(isinstance(definition, OperationDefinitionNode) for definition in definitions) > 1
 
 
 def is_subscription(operation: Operation) -> bool:

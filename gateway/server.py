@@ -8,6 +8,7 @@ whatever is closed here has a deadline. They override what is no public interfac
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 import socket
 from collections.abc import Awaitable, Callable
@@ -27,7 +28,10 @@ from gateway.streams.outbox import FLOW, Patience
 
 KEEP_ALIVE_SECONDS = 75
 SHUTDOWN_SECONDS = 10
+# Within so many a process has ended that was asked to: what it had begun, its streams and its connections.
+STOP_SECONDS = 2 * SHUTDOWN_SECONDS
 # More than one process can serve.
+OBJECTS_BETWEEN_COLLECTIONS = 20_000
 MOST_FILES = 100_000
 
 
@@ -140,9 +144,16 @@ class WebSocketProtocol(Cuttable, WebSocketsSansIOProtocol):
 class Server(uvicorn.Server):
     """Ends the streams before it waits for open connections."""
 
-    def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]], when_started: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._drain = drain
+        self._when_started = when_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._when_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._drain()
@@ -158,8 +169,23 @@ def allow_many_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
-def server_of(app: Starlette, settings: Settings, patience: Patience | None = None) -> Server:
-    """The server of the application that `build_app` made."""
+def pass_over_what_stands() -> None:
+    """Has the collection of garbage look at what requests make alone, and less often than it would.
+
+    Answers are many small objects, all of which go by themselves; the schema and the libraries are as many that stay.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS, 20, 20)
+
+
+def server_of(
+    app: Starlette,
+    settings: Settings,
+    patience: Patience | None = None,
+    when_started: Callable[[], None] = lambda: None,
+) -> Server:
+    """The server of the application that `build_app` made; `when_started` is called when it accepts connections."""
     patience = patience or Patience()
     # uvicorn makes the protocols itself, and gives them nothing of ours.
     web_socket_protocol = type("WebSocketProtocol", (WebSocketProtocol,), {"patience": patience})
@@ -179,4 +205,4 @@ def server_of(app: Starlette, settings: Settings, patience: Patience | None = No
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    return Server(config, app.state.drain)
+    return Server(config, app.state.drain, when_started)

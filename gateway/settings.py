@@ -41,12 +41,18 @@ class Settings(BaseSettings):
         description="The URL that clients reach the gateway by, without a slash at its end; links to files,"
         " previews and unsubscribing begin with it. Default: http://HOST:PORT.",
     )
+    server_processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="How many processes serve requests; each has its own DATABASE_POOL_SIZE connections.",
+    )
     database_pool_size: int = Field(
         10,
         ge=1,
         le=500,
-        description="How many connections serve requests at a time; beside them a process holds one to listen, and a"
-        " worker two more for each export.",
+        description="How many connections serve changes at a time, and as many readings; beside them a process holds"
+        " one to listen, and a worker two more for each export.",
     )
     statement_timeout: float = Field(30, gt=0, le=3600, description="Seconds after which a statement is given up.")
     max_body_bytes: int = Field(
@@ -56,6 +62,9 @@ class Settings(BaseSettings):
     max_query_depth: int = Field(15, ge=1, description="The deepest nesting of fields.")
     max_query_aliases: int = Field(100, ge=0, description="The most aliases in one operation.")
     max_query_fields: int = Field(2_000, ge=1, description="The most fields in one operation.")
+    compiled_queries: bool = Field(
+        True, description="Whether queries are run by functions that are made of them; without, graphql-core runs them."
+    )
     max_query_cost: int = Field(
         50_000, ge=1, description="The highest cost of one operation: every field counts 1, lists multiply."
     )

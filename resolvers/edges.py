@@ -30,6 +30,7 @@ from sqlalchemy import (
     true,
     tuple_,
 )
+from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.types import TypeEngine
 
 from resolvers.global_ids import parse_key
@@ -51,6 +52,7 @@ from store.sql_types import AnyColumn, AnyExpression, AnyRow, AnySelect
 
 Rows = Sequence[AnyRow]
 Columns = tuple[str, ...]
+Given = tuple[tuple[str, object], ...]
 Condition = Callable[[BindParameter[Any]], ColumnElement[bool]]
 
 KEPT_STATEMENTS = 512
@@ -154,6 +156,10 @@ class Whole(Edge):
     async def fetch(self, connection: Reader, columns: Columns, keys: Sequence[object]) -> Rows:
         return await connection.rows(self._statement(columns), {"keys": list(keys)})
 
+    def sql(self, columns: Columns) -> str:
+        """What is asked, as text for people."""
+        return sql_of(self._statement(columns))
+
     def _build(self, columns: Columns) -> AnySelect:
         key = self.key_column()
         keys = bindparam("keys", type_=array_of(key))
@@ -211,12 +217,30 @@ class Paged(Edge):
     ) -> Rows:
         """At most `size + 1` rows a parent, the last telling that there are more.
 
-        After the parent's key come `sort_key`, `sort_value`, `total` (each where asked for), then the columns. A
-        parent without rows still has a row with its total, and null as the sort key.
+        The columns follow the parent's key, then `sort_key`, `sort_value`, `total` (each where asked for). A parent
+        without rows still has a row with its total, and null as the sort key.
         """
+        _, plain = self._filters(arguments)
+        parameters: dict[str, object] = {"keys": list(keys)}
+        parameters.update({f"filter_{name}": bound(value) for name, value in plain})
+        if arguments.rows:
+            parameters.update({"limit": arguments.size + 1, "offset": arguments.offset})
+            parameters.update(self._cursor_parameters("after", arguments.after, arguments))
+            parameters.update(self._cursor_parameters("before", arguments.before, arguments))
+        return await connection.rows(self._statement(self._shape(columns, arguments)), parameters)
+
+    def sql(self, columns: Columns, arguments: PageArguments) -> str:
+        """What is asked, as text for people."""
+        return sql_of(self._statement(self._shape(columns, arguments)))
+
+    def _filters(self, arguments: PageArguments) -> tuple[Given, Given]:
+        """Those that are a part of the statement, and those whose values are bound."""
         compiled = tuple(given for given in arguments.filters if isinstance(self.filters[given[0]], CompiledFilter))
-        plain = tuple(given for given in arguments.filters if given not in compiled)
-        shape = PageShape(
+        return compiled, tuple(given for given in arguments.filters if given not in compiled)
+
+    def _shape(self, columns: Columns, arguments: PageArguments) -> PageShape:
+        compiled, plain = self._filters(arguments)
+        return PageShape(
             columns=columns,
             order=arguments.order,
             direction=arguments.direction,
@@ -228,13 +252,6 @@ class Paged(Edge):
             rows=arguments.rows,
             total=arguments.total,
         )
-        parameters: dict[str, object] = {"keys": list(keys)}
-        parameters.update({f"filter_{name}": bound(value) for name, value in plain})
-        if arguments.rows:
-            parameters.update({"limit": arguments.size + 1, "offset": arguments.offset})
-            parameters.update(self._cursor_parameters("after", arguments.after, arguments))
-            parameters.update(self._cursor_parameters("before", arguments.before, arguments))
-        return await connection.rows(self._statement(shape), parameters)
 
     def check(self, arguments: PageArguments, parent: object) -> None:
         """Raises INVALID_CURSOR unless the cursors were given out by this list of this parent in this order."""
@@ -272,14 +289,12 @@ class Paged(Edge):
         source: FromClause = keys
         if shape.rows:
             page = self._page(shape, wanted).lateral("page")
-            selected += [page.c.sort_key, page.c.sort_value]
+            selected += [page.c[name] for name in (*shape.columns, "sort_key", "sort_value")]
             source = source.join(page, true(), isouter=True)
         if shape.total:
             count = select(func.count().label("total")).select_from(self.rows()).where(wanted).lateral("count")
             selected.append(count.c.total)
             source = source.join(count, true())
-        if shape.rows:
-            selected += [page.c[name] for name in shape.columns]
         return select(*selected).select_from(source)
 
     def _page(self, shape: PageShape, wanted: ColumnElement[bool]) -> AnySelect:
@@ -328,3 +343,8 @@ class Paged(Edge):
 def bound(value: object) -> object:
     """Lists travel as tuples, so that arguments can be hashed; the driver wants lists."""
     return list(value) if isinstance(value, tuple) else value
+
+
+def sql_of(statement: AnySelect) -> str:
+    dialect = PGDialect()  # type: ignore[no-untyped-call]  # it has no types
+    return str(statement.compile(dialect=dialect))

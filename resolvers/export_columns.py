@@ -11,6 +11,5 @@ from store.models import ExportKind
 
 async def find_export_columns(context: Context, kind: ExportKind) -> Sequence[Mapping[str, str]]:
     """Names and headers, in the order that a file has them unless others are chosen."""
-    async with context.reader.lent() as connection:
-        columns = await available_columns(connection, context.viewer.company_id, kind)
+    columns = await available_columns(context.reader.rows, context.viewer.company_id, kind)
     return [{"name": column.name, "header": column.header} for column in columns]

@@ -64,8 +64,7 @@ async def field_values(
 
 
 def field_value(definition: AnyRow, value: JsonValue) -> FieldValue:
-    found = dict(definition._mapping)  # noqa: SLF001 - the documented name for it
-    del found["parent_key"]
+    found = {name: getattr(definition, name) for name in DEFINITION_COLUMNS}
     number = found.pop("id")
     return FieldValue(**found, id=global_ids.encode(FIELD.typename, number), database_id=number, value=value)
 

@@ -7,8 +7,9 @@ A global id is `Type:id` in URL-safe base64 without padding; clients treat it as
 from __future__ import annotations
 
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode
 from binascii import Error as Base64Error
+from binascii import b2a_base64
 from enum import Enum
 from uuid import UUID
 
@@ -21,7 +22,9 @@ WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,29}")
 
 
 def encode(typename: str, key: object) -> str:
-    return urlsafe_b64encode(f"{typename}:{key}".encode()).rstrip(b"=").decode()
+    found = b2a_base64(f"{typename}:{key}".encode(), newline=False).rstrip(b"=").decode()
+    # Names and keys are plain text, in whose base64 these two seldom are.
+    return found.replace("+", "-").replace("/", "_") if "+" in found or "/" in found else found
 
 
 def decode(text: str) -> tuple[str, str]:

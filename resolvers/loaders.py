@@ -90,6 +90,6 @@ def grouped(rows: Sequence[AnyRow]) -> dict[object, list[AnyRow]]:
 
 def page_of(edge: Edge, key: object, arguments: PageArguments, rows: list[AnyRow]) -> Page:
     total = rows[0].total if arguments.total else None
-    # A parent without rows still has one that carries its total.
-    nodes = [row for row in rows if row.sort_key is not None] if arguments.rows else []
+    # A parent without rows still has one that carries its total; its first column is null.
+    nodes = rows if arguments.rows and rows and rows[0].sort_key is not None else []
     return Page(edge.name, key, arguments, nodes, total)

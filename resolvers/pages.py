@@ -219,6 +219,10 @@ class Page:
         return [PageEdge(self._cursor(row), row) for row in self.nodes]
 
     @property
+    def cursors(self) -> list[str]:
+        return [self._cursor(row) for row in self.nodes]
+
+    @property
     def page_info(self) -> PageInfo:
         arguments = self._arguments
         before = arguments.after is not None or arguments.offset > 0
@@ -231,8 +235,7 @@ class Page:
         )
 
     def _cursor(self, row: AnyRow) -> str:
-        columns = row._mapping  # noqa: SLF001 - the documented name for it
-        value = columns["sort_value"]
+        value = row.sort_value
         order = f"{self._arguments.order} {self._arguments.direction}"
         text = None if value is None else str(value)
-        return Cursor(self._edge, self._parent, order, text, str(columns["sort_key"])).encode()
+        return Cursor(self._edge, self._parent, order, text, str(row.sort_key)).encode()

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from inspect import isawaitable
+from typing import Any
 
 import strawberry
-from graphql import GraphQLError
+from graphql import DocumentNode, ExecutionResult, GraphQLError, GraphQLSchema
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.types import ExecutionContext
+
+from engine.executor import Engine, running_by
+from resolvers.context import Context
 
 # Imported for what they register: the types that edges lead to by name.
 from schema import (
@@ -25,6 +31,7 @@ from schema import (
     templates,
     test_deliveries,
 )
+from schema.execution import FieldPlans, forget_loaded, write_plainly
 from schema.mutation import Mutation
 from schema.query import Query
 from schema.registry import OBJECT_TYPES
@@ -51,6 +58,32 @@ TYPE_MODULES = (
 class Schema(strawberry.Schema):
     """Strawberry's schema, silent: errors are reported where they are masked, once, without people's data."""
 
+    engine: Engine | None = None
+
+    def compiling(self) -> None:
+        """From here on, queries are run by functions that are made of them."""
+        write_plainly(self._schema)
+        self.engine = Engine(self._schema, FieldPlans(self.schema_converter, self.config), forget=forget_loaded)
+        self.execution_context_class = running_by(self.engine, StrawberryGraphQLCoreExecutionContext)
+
+    @property
+    def core(self) -> GraphQLSchema:
+        """graphql-core's schema; Strawberry gives it no public name."""
+        return self._schema
+
+    async def answer(
+        self, document: DocumentNode, name: str | None, variables: dict[str, Any] | None, context: Context
+    ) -> ExecutionResult:
+        """Runs a query of a valid document: what Strawberry does before and after is done already, or not needed."""
+        root = context.viewer
+        executor = self.execution_context_class.build(self._schema, document, root, context, variables, name)
+        if isinstance(executor, list):
+            return ExecutionResult(None, executor)
+        result = executor.execute_operation()
+        result = await result if isawaitable(result) else result
+        assert isinstance(result, ExecutionResult)
+        return result
+
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         """Strawberry would log each error with its original text."""
 
@@ -62,9 +95,12 @@ class Schema(strawberry.Schema):
         return any(is_personal(definition) for definition in definitions if definition is not None)
 
 
-def build_schema(extensions: Sequence[Callable[[], SchemaExtension]] = ()) -> Schema:
-    """The schema of the gateway, with the given extensions made anew for each operation."""
-    return Schema(
+def build_schema(extensions: Sequence[Callable[[], SchemaExtension]] = (), *, compiling: bool = True) -> Schema:
+    """The schema of the gateway, with the given extensions made anew for each operation.
+
+    `compiling`: whether the engine runs queries; otherwise graphql-core does, with the same answers.
+    """
+    schema = Schema(
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
@@ -72,3 +108,6 @@ def build_schema(extensions: Sequence[Callable[[], SchemaExtension]] = ()) -> Sc
         extensions=list(extensions),
         config=StrawberryConfig(scalar_map=SCALARS),
     )
+    if compiling:
+        schema.compiling()
+    return schema

@@ -183,17 +183,23 @@ class PagePlan(EdgePlan):
         return page_arguments_of(self.edge, self.order, self.filter_type)
 
     def resolve(self, row: AnyRow, info: ContextInfo, arguments: dict[str, object]) -> object:
-        condition = self._condition(arguments)
-        if condition is not None:
-            return self._of_those(condition, row, info, arguments)
-        return self._page(row, info, self._asked(arguments, None))
+        if self._condition(arguments) is None:
+            return self._page(row, info, self.asked_plainly(arguments))
+        return self._of_those(row, info, arguments)
 
-    async def _of_those(
-        self, condition: ContactSelection, row: AnyRow, info: ContextInfo, arguments: dict[str, object]
-    ) -> object:
-        """A page of those that a condition selects, which is read in the light of the company's fields."""
-        where = await read_condition(info.context, filter_given(condition))
-        return await self._page(row, info, self._asked(arguments, where))
+    async def asked(self, arguments: dict[str, object], context: Context) -> PageArguments:
+        """What the field's arguments ask for; a condition is read in the light of the company's fields."""
+        condition = self._condition(arguments)
+        if condition is None:
+            return self.asked_plainly(arguments)
+        return self._asked(arguments, await read_condition(context, filter_given(condition)))
+
+    def asked_plainly(self, arguments: dict[str, object]) -> PageArguments:
+        """The same, but for a condition."""
+        return self._asked(arguments, None)
+
+    async def _of_those(self, row: AnyRow, info: ContextInfo, arguments: dict[str, object]) -> object:
+        return await self._page(row, info, await self.asked(arguments, info.context))
 
     def _page(self, row: AnyRow, info: ContextInfo, asked: PageArguments) -> Awaitable[object]:
         key = getattr(row, self.edge.key)

@@ -27,7 +27,7 @@ class Node:
 
     @classmethod
     def resolve_type(cls, row: AnyRow, _info: ResolveInfo, _type: GraphQLAbstractType) -> str:
-        typename: str = row._mapping[TYPENAME]  # noqa: SLF001 - the documented name for it
+        typename: str = getattr(row, TYPENAME)
         return typename
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
+import asyncpg  # type: ignore[import-untyped]  # it brings no types along
 import orjson
 from sqlalchemy import Executable, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
 
+from store.readings import Readings
 from store.sql_types import AnyRow
 
 APPLICATION_ROLE = "campaign_gateway"
@@ -52,41 +55,42 @@ class Reader:
 
     The connection is taken at the first statement and given back at the end; statements of sibling fields wait
     for each other, as a PostgreSQL connection runs one at a time. After an error the rest is read from another
-    snapshot. Nothing outlives the operation: a statement that
-    still runs at its end, because the fields that wanted its rows were given up, is stopped, and none follows it.
+    snapshot, but what failed is not tried again: it may have taken all the time that it had. Nothing outlives the
+    operation: a statement that still runs at its end, because the fields that wanted its rows were given up, is
+    stopped, and none follows it.
     """
 
-    def __init__(self, engine: AsyncEngine, scope: Scope) -> None:
+    def __init__(self, readings: Readings, scope: Scope) -> None:
         self.scope = scope
-        self._engine = engine
+        self._readings = readings
         self._parameters = scope.parameters()
-        self._stack = AsyncExitStack()
-        self._connection: AsyncConnection | None = None
+        self._connection: asyncpg.Connection | None = None
         self._turn = asyncio.Lock()
         self._running: asyncio.Task[object] | None = None
         self._over = False
+        self._failed: list[tuple[Executable, Parameters, Exception]] = []
 
     async def rows(self, statement: Executable, parameters: Parameters) -> Sequence[AnyRow]:
         """The rows of a statement; the viewer's parameters are added to the given ones."""
-        async with self.lent() as connection:
-            result = await connection.execute(statement, {**parameters, **self._parameters})
-            return result.all()
-
-    @asynccontextmanager
-    async def lent(self) -> AsyncIterator[AsyncConnection]:
-        """The connection, to read by other means; meanwhile the statements of other fields wait."""
         async with self._turn:
             if self._over:
                 raise RuntimeError("The operation that this statement belongs to is over.")
+            for failed, given, error in self._failed:
+                if failed is statement and given == parameters:
+                    raise error
             self._running = asyncio.current_task()
             try:
                 if self._connection is None:
-                    self._connection = await self._open()
-                yield self._connection
-            except (DBAPIError, TimeoutError):
-                # PostgreSQL refuses all that follows in this transaction; the other fields get a new one.
-                self._connection = None
-                await self._stack.aclose()
+                    self._connection = await self._readings.begin(self.scope.company_id)
+                try:
+                    return await self._readings.rows(self._connection, statement, {**parameters, **self._parameters})
+                except (DBAPIError, TimeoutError) as error:
+                    self._failed.append((statement, parameters, error))
+                    raise
+            except BaseException:
+                # PostgreSQL refuses all that follows in this transaction, also after a statement that was stopped; the
+                # other fields get a new one.
+                await self._give_back()
                 raise
             finally:
                 self._running = None
@@ -94,14 +98,13 @@ class Reader:
     async def renew(self) -> None:
         """Gives the snapshot up; the next statement reads another, in which what was committed since is seen."""
         async with self._turn:
-            self._connection = None
-            await self._stack.aclose()
+            self._failed.clear()
+            await self._give_back()
 
-    async def _open(self) -> AsyncConnection:
-        connection = await self._stack.enter_async_context(self._engine.connect())
-        await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        await connection.execute(SET_COMPANY, {"company_id": str(self.scope.company_id)})
-        return connection
+    async def _give_back(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._readings.end(connection)
 
     async def __aenter__(self) -> Reader:
         return self
@@ -117,18 +120,23 @@ class Reader:
         if self._running is not None:
             self._running.cancel()
         async with self._turn:
-            await self._stack.aclose()
+            await self._give_back()
 
 
 class Database:
-    """A pool of connections that act as the application's role, which row security binds."""
+    """Two pools of connections, for changes and for readings, that act as the application's role.
+
+    Row security binds that role.
+    """
 
     def __init__(self, url: str, *, pool_size: int = 10, command_timeout: float = 30) -> None:
         """`url` is SQLAlchemy's (`postgresql+asyncpg://…`); its user must be a member of the application's role.
 
+        `pool_size`: how many connections each of the pools may have; none is made before it is needed.
         `command_timeout`: seconds after which a statement is given up by the server, and a little later, in case
         the server is not there any more, by this side.
         """
+        options = connection_options(command_timeout)
         self.engine = create_async_engine(
             url,
             pool_size=pool_size,
@@ -139,26 +147,13 @@ class Database:
             hide_parameters=True,
             json_serializer=lambda value: orjson.dumps(value).decode(),
             json_deserializer=orjson.loads,
-            connect_args={
-                "timeout": 10,
-                "command_timeout": command_timeout + GRACE_SECONDS,
-                "server_settings": {
-                    "role": APPLICATION_ROLE,
-                    "application_name": "campaign-gateway",
-                    "timezone": "UTC",
-                    "statement_timeout": str(int(command_timeout * 1000)),
-                    "idle_in_transaction_session_timeout": "60000",
-                    # Otherwise a statement whose asker died without a word would run on to its limit.
-                    "client_connection_check_interval": "1000",
-                    # Compiling a plan costs more than these short statements take.
-                    "jit": "off",
-                },
-            },
+            connect_args=options,
         )
+        self.readings = Readings(self.engine, read_only(options), size=pool_size, patience=command_timeout)
 
     def reading(self, scope: Scope) -> Reader:
         """Reads within a scope: `async with database.reading(scope) as reader`."""
-        return Reader(self.engine, scope)
+        return Reader(self.readings, scope)
 
     @asynccontextmanager
     async def writing(self, company_id: int) -> AsyncIterator[AsyncSession]:
@@ -189,7 +184,33 @@ class Database:
             return None if revision is None else str(revision)
 
     async def close(self) -> None:
+        await self.readings.close()
         await self.engine.dispose()
+
+
+def read_only(options: Mapping[str, Any]) -> dict[str, object]:
+    """The same, for connections on which nothing can be changed whatever is asked."""
+    settings = {**options["server_settings"], "default_transaction_read_only": "on"}
+    return {**options, "server_settings": settings}
+
+
+def connection_options(command_timeout: float) -> dict[str, Any]:
+    """How the driver connects."""
+    return {
+        "timeout": 10,
+        "command_timeout": command_timeout + GRACE_SECONDS,
+        "server_settings": {
+            "role": APPLICATION_ROLE,
+            "application_name": "campaign-gateway",
+            "timezone": "UTC",
+            "statement_timeout": str(int(command_timeout * 1000)),
+            "idle_in_transaction_session_timeout": "60000",
+            # Otherwise a statement whose asker died without a word would run on to its limit.
+            "client_connection_check_interval": "1000",
+            # Compiling a plan costs more than these short statements take.
+            "jit": "off",
+        },
+    }
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 # something, and a server that goes down.
 UNREACHABLE_STATES = ("08", "40", "53", "57P")
 PROJECT = Path(__file__).parent.parent
-LAYERS = ("gateway", "schema", "resolvers", "jobs", "content", "store")
+LAYERS = ("engine", "gateway", "schema", "resolvers", "jobs", "content", "store")
 OWN_CODE = tuple(f"{PROJECT / layer}{os.sep}" for layer in LAYERS)
 KEPT_FRAMES = 12
 

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store.database import SET_COMPANY, Scope
 from store.models import AccessToken, Role, Team, TeamMember, User
+from store.readings import Readings
 from store.sql_types import AnyRow
 
 
@@ -32,6 +33,8 @@ class StoredToken:
     revoked_at: datetime | None
 
 
+BY_TOKEN = "SELECT * FROM signed_in_by_token($1, $2)"  # noqa: S105 - it is SQL
+BY_USER = "SELECT * FROM signed_in_by_user($1)"
 SET_TOKEN = text("SELECT set_config('app.token_id', :token_id, true)")
 SET_USER = text("SELECT set_config('app.user_id', :user_id, true)")
 USER_IDS = bindparam("user_ids", type_=ARRAY(Integer()))
@@ -61,6 +64,25 @@ USERS = (
     .join(MY_TEAMS, MY_TEAMS.c.user_id == User.id, isouter=True)
     .where(User.company_id == bindparam("company_id"), User.id == any_(USER_IDS))
 )
+
+
+async def identity_of_token(
+    readings: Readings, token_id: str, secret_sha256: bytes
+) -> tuple[StoredToken, Identity] | None:
+    """A token of whichever company, if this is its secret, and its user as the database knows them now."""
+    for row in await readings.alone(BY_TOKEN, token_id, secret_sha256):
+        stored = StoredToken(
+            row.company_id, row.user_id, secret_sha256, tuple(row.scopes), row.expires_at, row.revoked_at
+        )
+        return stored, identity_of(row.company_id, row.user_id, row)
+    return None
+
+
+async def identity_of_user(readings: Readings, user_id: int) -> Identity | None:
+    """A user of whichever company."""
+    for row in await readings.alone(BY_USER, user_id):
+        return identity_of(row.company_id, row.user_id, row)
+    return None
 
 
 async def find_token(connection: AsyncConnection, token_id: str) -> StoredToken | None:
@@ -103,10 +125,10 @@ async def find_identities(
 ) -> dict[int, Identity]:
     """The same for users of the company that was named, by their ids, in one statement."""
     rows = await connection.execute(USERS, {"company_id": company_id, "user_ids": list(user_ids)})
-    return {row.id: identity_of(company_id, row) for row in rows}
+    return {row.id: identity_of(company_id, row.id, row) for row in rows}
 
 
-def identity_of(company_id: int, row: AnyRow) -> Identity:
+def identity_of(company_id: int, user_id: int, row: AnyRow) -> Identity:
     role = Role(row.role)
-    scope = Scope(company_id, row.id, role is Role.ADMIN, tuple(row.team_ids or ()), tuple(row.group_ids or ()))
+    scope = Scope(company_id, user_id, role is Role.ADMIN, tuple(row.team_ids or ()), tuple(row.group_ids or ()))
     return Identity(scope, role)

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from store.faults import UNREACHABLE_STATES
 from store.sql_types import AnySelect
+from store.statements import driver_statement
 
 # It reads or writes a row for each of hundreds of thousands of people; a usual statement may take less.
 LONGEST_SECONDS = 600.0
@@ -28,12 +29,10 @@ async def rows_in_time(
     raw = await connection.get_raw_connection()
     driver = raw.driver_connection
     assert driver is not None
-    compiled = statement.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
-    # The driver has a limit of its own, which SQLAlchemy cannot change for one statement.
-    values = compiled.params
-    arguments = [values[name] for name in compiled.positiontup or ()]
+    asked = driver_statement(statement, connection.dialect)
     try:
-        found = await driver.fetch(compiled.string, *arguments, timeout=seconds + GRACE_SECONDS)
+        # The driver has a limit of its own, which SQLAlchemy cannot change for one statement.
+        found = await driver.fetch(asked.sql, *asked.arguments({}), timeout=seconds + GRACE_SECONDS)
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         lost = driver.is_closed()
         if lost:

@@ -15,7 +15,6 @@ import asyncpg  # type: ignore[import-untyped]  # it brings no types along
 import structlog
 from sqlalchemy import ARRAY, String, Uuid, bindparam, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.pool import QueuePool
 
 from store.database import Database
 from store.faults import places_of
@@ -29,7 +28,7 @@ TRIED_EVERY = 15.0
 ANSWERED_WITHIN = 5.0
 # Over so many seconds those are woken who may have missed something.
 SPREAD = 2.0
-# The part of the pool that subscriptions may read with; the rest is left to requests.
+# The part of the connections for readings that subscriptions may read with; the rest is left to requests.
 READING_PART = 3
 
 
@@ -150,9 +149,7 @@ class Signals:
 
         `turns`: whoever reads for a subscription has one meanwhile.
         """
-        pool = database.engine.pool
-        assert isinstance(pool, QueuePool)
-        self.turns = asyncio.Semaphore(max(1, pool.size() // READING_PART))
+        self.turns = asyncio.Semaphore(max(1, database.readings.size // READING_PART))
         self._database = database
         self._longest_pause = longest_pause
         self._tried_every = tried_every

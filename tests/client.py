@@ -12,7 +12,6 @@ from typing import Any
 
 import anyio
 import httpx
-from sqlalchemy import event
 from starlette.applications import Starlette
 
 from gateway.app import Deployment, build_app
@@ -23,7 +22,9 @@ from gateway.streams.outbox import Patience
 from gateway.streams.shared import SharedStreams
 from store.database import Database
 from tests.build import NOW
+from tests.statements import heard
 
+SET_UP = ("set_config", "signed_in_by", "access_tokens", "my_teams")
 DOWNLOAD_SECRET = b"the-secret-of-downloads-in-tests"
 
 
@@ -71,16 +72,12 @@ class Gateway:
         """The SQL statements that read rows while this lasts; those that set up a transaction do not count."""
         statements: list[str] = []
 
-        def keep(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-            if "set_config" not in statement and "access_tokens" not in statement and "my_teams" not in statement:
+        def keep(statement: str, _parameters: object) -> None:
+            if not any(mark in statement for mark in SET_UP):
                 statements.append(statement)
 
-        engine = self._database.engine.sync_engine
-        event.listen(engine, "before_cursor_execute", keep)
-        try:
+        with heard(self._database, keep):
             yield statements
-        finally:
-            event.remove(engine, "before_cursor_execute", keep)
 
 
 @asynccontextmanager

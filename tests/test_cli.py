@@ -149,6 +149,23 @@ def test_demo_after_a_kill(directory: Path) -> None:
     assert servers_of(directory) == []
 
 
+def test_demo_by_several_processes(directory: Path) -> None:
+    """The demo may be served by several processes; Ctrl-C stops them, PostgreSQL and all, without a complaint."""
+    port = free_port()
+    with serving(directory, port, "serve", "--demo", "--workers", "2") as gateway:
+        children = psutil.Process(gateway.pid).children(recursive=True)
+        assert sum("spawn_main" in " ".join(child.cmdline()) for child in children) == 2
+        token = json.loads((directory / "demo-tokens.json").read_text())[0]["token"]
+        assert "errors" not in str(ask(port, token, "{ campaigns { totalCount } }"))
+        os.killpg(gateway.pid, signal.SIGINT)
+        said = gateway.communicate(timeout=30)[1]
+    assert gateway.returncode == 0
+    assert "Traceback" not in said
+    assert said.count("Serving on") == 1
+    assert servers_of(directory) == []
+    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+
+
 def run(*arguments: str, **variables: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(*arguments),

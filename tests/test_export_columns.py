@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 async def columns(database: Database, company_id: int, kind: ExportKind) -> list[ExportColumn]:
     async with database.writing(company_id) as session:
         assert isinstance(session, AsyncSession)
-        return await available_columns(session, company_id, kind)
+        return await available_columns(session.execute, company_id, kind)
 
 
 async def test_contact_columns(world: World) -> None:

@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from gateway.problems import fault_code
-from store.database import Database
+from store.database import Database, Scope
 from store.faults import is_outage
 from tests.client import Answer, Gateway, running_gateway
 from tests.conftest import World, on_server
@@ -84,7 +84,7 @@ async def test_broken_column(world: World, gateway: Gateway) -> None:
     assert answer.body["data"] == {"viewer": {"user": {"lastName": "Admin"}}, "campaignSettings": None}
     assert answer.body["errors"][0]["path"] == ["campaignSettings"]
     line = check_masked(answer, logs, "INTERNAL_SERVER_ERROR")
-    assert line["error"] == "ProgrammingError"
+    assert line["error"] == "DBAPIError"
     assert "SQLSTATE 42703" in line["detail"]
     assert any("/resolvers/edges.py:" in place for place in line["where"])
     assert any("/store/database.py:" in place for place in line["where"])
@@ -189,8 +189,8 @@ def test_code_of_a_timeout() -> None:
 async def test_all_connections_in_use(world: World) -> None:
     """A request that gets no connection in time is told that the service is unavailable."""
     async with running_gateway(world.url, statement_timeout=0.3, database_pool_size=1) as gateway:
-        async with gateway._database.engine.connect() as held:
-            await held.execute(text("SELECT 1"))
+        async with gateway._database.reading(Scope(world.acme.id, world.acme.admin, True)) as held:
+            await held.rows(text("SELECT 1"), {})
             check_unavailable(await gateway.ask(BOTH, world.acme.tokens["admin"]))
         assert (await gateway.ask(BOTH, world.acme.tokens["admin"])).data
 

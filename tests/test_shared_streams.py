@@ -8,8 +8,7 @@ from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text, update
-from sqlalchemy.pool import QueuePool
+from sqlalchemy import text, update
 from structlog.testing import capture_logs
 from websockets.exceptions import ConnectionClosed
 
@@ -22,6 +21,7 @@ from store.signals import Channel
 from tests.client import Gateway, running_gateway
 from tests.conftest import World
 from tests.post import until
+from tests.statements import heard, in_use
 from tests.streaming import (
     PROGRESS,
     Socket,
@@ -72,9 +72,7 @@ async def test_nothing_is_held_while_an_event_is_handed_on(gateway: Gateway, wor
     found = gateway.streams.operations.events(operation, await viewer(), "a-request", Watch(viewer))
     async with aclosing(found) as events:
         assert (await anext(events)).answer() == {"data": state(0, 0)}
-        pool = gateway._database.engine.pool
-        assert isinstance(pool, QueuePool)
-        assert pool.checkedout() == 0
+        assert in_use(gateway._database) == 0
 
 
 async def test_who_joins_begins_with_the_state_as_it_is(gateway: Gateway, world: World) -> None:
@@ -164,7 +162,7 @@ async def test_an_outage_in_a_part_of_an_event(gateway: Gateway, world: World) -
     document = "subscription ($id: ID!) { exportProgress(id: $id) { isFinal export { requestedBy { lastName } } } }"
     failures = []
 
-    def fail(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+    def fail(statement: str, _parameters: object) -> None:
         if "FROM users" in statement and "parent_key" in statement:
             failures.append(statement)
             raise ConnectionResetError
@@ -172,15 +170,13 @@ async def test_an_outage_in_a_part_of_an_event(gateway: Gateway, world: World) -
     async def failed() -> bool:
         return len(failures) > 1
 
-    engine = gateway._database.engine.sync_engine
     async with signed_in(gateway, token) as first, signed_in(gateway, token) as second:
         await first.subscribe(document, {"id": id})
         assert (await first.event())["exportProgress"]["isFinal"] is False
-        event.listen(engine, "before_cursor_execute", fail)
-        await progress(world.url, world.acme, id, status="CANCELED")
-        await second.subscribe(document, {"id": id})
-        await until(failed)
-        event.remove(engine, "before_cursor_execute", fail)
+        with heard(gateway._database, fail):
+            await progress(world.url, world.acme, id, status="CANCELED")
+            await second.subscribe(document, {"id": id})
+            await until(failed)
         for socket in (first, second):
             expected = {"isFinal": True, "export": {"requestedBy": {"lastName": "Admin"}}}
             assert await socket.event() == {"exportProgress": expected}

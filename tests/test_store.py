@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import Executable, Integer, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.pool import QueuePool
 
 from store.database import Database, Scope
 from store.identity import find_company_of_user, find_token
@@ -19,6 +18,7 @@ from store.migrate import newest_revision
 from store.models import Group, Team, User
 from tests.conftest import World
 from tests.databases import INSUFFICIENT_PRIVILEGE, ONE_SERVER, Databases, refused, undone
+from tests.statements import in_use
 
 pytestmark = pytest.mark.anyio
 pytest_plugins = ["tests.store_databases"]
@@ -49,9 +49,7 @@ async def store(written_world: World) -> AsyncIterator[Database]:
 
 
 def checked_out(database: Database) -> int:
-    pool = database.engine.pool
-    assert isinstance(pool, QueuePool)
-    return pool.checkedout()
+    return in_use(database)
 
 
 def scope_of(world: World) -> Scope:
@@ -211,13 +209,39 @@ async def test_statement_that_nobody_waits_for_is_stopped(store: Database, writt
     await assert_fresh(store)
 
 
+async def test_others_go_on_after_a_statement_that_was_stopped(store: Database, written_world: World) -> None:
+    """When one field's statement is stopped in the middle of the operation, the others still read."""
+    async with undone(written_world.url) as watching, asyncio.timeout(PATIENCE_SECONDS):
+        async with store.reading(scope_of(written_world)) as reader:
+            running = asyncio.create_task(reader.rows(SLEEP, {}))
+            await wait_until(watching, ASLEEP, 1)
+            running.cancel()
+            assert await reader.rows(GROUPS, {})
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    await assert_fresh(store)
+
+
+async def test_what_failed_is_not_tried_again(store: Database, written_world: World) -> None:
+    """A statement that failed fails at once in the rest of the operation, with other parameters it is tried."""
+    divided = text("SELECT 1 / CAST(:by AS integer) AS found")
+    failures = []
+    async with store.reading(scope_of(written_world)) as reader:
+        for _ in range(2):
+            with pytest.raises(DBAPIError) as caught:
+                await reader.rows(divided, {"by": 0})
+            failures.append(caught.value)
+        assert [row.found for row in await reader.rows(divided, {"by": 1})] == [1]
+    assert failures[0] is failures[1]
+
+
 async def test_operation_that_could_not_start_holds_no_connection(
     store: Database, written_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection on which the company could not be set is not used and not kept."""
     async with store.reading(scope_of(written_world)) as reader:
         with monkeypatch.context() as broken:
-            broken.setattr("store.database.SET_COMPANY", text("SELECT 1 / 0, :company_id"))
+            broken.setattr("store.readings.BEGIN", "BEGIN; SELECT 1 / 0, {}")
             with pytest.raises(DBAPIError):
                 await reader.rows(GROUPS, {})
         assert checked_out(store) == 0
@@ -287,7 +311,7 @@ async def test_pool_replaces_connections_that_died(store: Database, written_worl
 
     async def terminate() -> None:
         async with undone(written_world.url) as administrator:
-            assert (await administrator.scalars(kill)).all() == [True]
+            assert set((await administrator.scalars(kill)).all()) == {True}
 
     await assert_fresh(store)
     await terminate()
@@ -383,7 +407,8 @@ async def test_closed_database_holds_no_connection(written_world: World) -> None
     database = Database(written_world.url, pool_size=3)
     async with undone(written_world.url) as watching:
         await wait_until(watching, "true", 0)
-        async with database.engine.connect(), database.engine.connect():
+        async with database.engine.connect(), database.reading(scope_of(written_world)) as reader:
+            await reader.rows(GROUPS, {})
             await wait_until(watching, "true", 2)
         await database.close()
         await wait_until(watching, "true", 0)

@@ -7,13 +7,13 @@ dear that PostgreSQL does them only where no index serves.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Column, ForeignKeyConstraint, PrimaryKeyConstraint, UniqueConstraint, event, select, text
+from sqlalchemy import Column, ForeignKeyConstraint, PrimaryKeyConstraint, UniqueConstraint, select, text
 
 from resolvers import (
     campaigns,
@@ -32,6 +32,7 @@ from resolvers.pages import Cursor, Direction, PageArguments, SortKind
 from store.database import Database, Scope, owner_transaction
 from store.models import Base
 from tests.databases import Databases, as_application, undone
+from tests.statements import heard
 
 pytestmark = pytest.mark.anyio
 pytest_plugins = ["tests.store_databases"]
@@ -158,8 +159,8 @@ async def plans(filled: str) -> AsyncIterator[Plans]:
     database = Database(filled, pool_size=1)
     ran: list[tuple[str, tuple[object, ...]]] = []
 
-    def keep(_connection: object, _cursor: object, statement: str, parameters: tuple[object, ...], *_: object) -> None:
-        ran.append((statement, parameters))
+    def keep(statement: str, parameters: Sequence[object]) -> None:
+        ran.append((statement, tuple(parameters)))
 
     async with undone(filled) as owner, as_application(filled, ADMINISTRATOR.company_id) as connection:
         for name in DEAR:
@@ -177,8 +178,8 @@ async def plans(filled: str) -> AsyncIterator[Plans]:
             explained = await connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
             return list(nodes(explained.scalar_one()[0]["Plan"]))
 
-        event.listen(database.engine.sync_engine, "before_cursor_execute", keep)
-        yield explain
+        with heard(database, keep):
+            yield explain
     await database.close()
 
 

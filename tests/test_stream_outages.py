@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from resolvers.context import StreamPace, Viewer
-from store.database import owner_transaction
+from store.database import Scope, owner_transaction
 from tests.conftest import World, on_server
 from tests.post import until
 from tests.watching import EXPORT, SOON, Stand, any_of, running_export, stand_of
@@ -97,9 +97,8 @@ async def test_streams_leave_connections_to_requests(stand: Stand) -> None:
 
             await until(all_want_to_read)
             await until(lambda: holds(connection, f"SELECT count(*) > 0 {BLOCKED}"))
-            async with AsyncExitStack() as requests:
-                for _ in range(2):
-                    await requests.enter_async_context(stand.database.signing_in())
+            async with stand.database.signing_in(), stand.database.reading(Scope(acme.id, acme.admin, True)) as request:
+                assert await request.rows(text("SELECT 1"), {})
         await stand.progress(acme, id, rows_processed=1)
         assert await asyncio.gather(*events) == [state(4, 1)] * len(events)
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
-from sqlalchemy import delete, event, insert, text, update
+from sqlalchemy import delete, insert, text, update
 
 from gateway.auth import hashed, new_token
 from store.database import owner_transaction
@@ -20,6 +20,7 @@ from tests.build import NEVER_EXPIRES, Builder
 from tests.client import Gateway
 from tests.conftest import World
 from tests.post import until
+from tests.statements import heard
 from tests.streaming import (
     PROGRESS,
     Socket,
@@ -81,15 +82,8 @@ async def every_statement(gateway: Gateway) -> AsyncIterator[list[str]]:
     """All statements while this lasts, also those that tell who is asking."""
     statements: list[str] = []
 
-    def keep(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        statements.append(statement)
-
-    engine = gateway._database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", keep)
-    try:
+    with heard(gateway._database, lambda statement, _: statements.append(statement)):
         yield statements
-    finally:
-        event.remove(engine, "before_cursor_execute", keep)
 
 
 async def statements_of_an_event(gateway: Gateway, world: World, tokens: list[str]) -> list[str]:
@@ -114,7 +108,7 @@ async def test_administrators_share(gateway: Gateway, world: World) -> None:
     """An event of one export costs as many statements for twenty administrators as for one, rights included."""
     tokens = [(await another_administrator(world))[1] for _ in range(20)]
     one, twenty = [await statements_of_an_event(gateway, world, some) for some in (tokens[:1], tokens)]
-    assert len(one) == len(twenty) == 5
+    assert len(one) == len(twenty) == 4
     assert sum("access_tokens" in statement for statement in twenty) == 1
 
 
@@ -319,7 +313,7 @@ async def test_joining_costs_a_reading_alone(gateway: Gateway, world: World) -> 
             await second.subscribe(PROGRESS, {"id": id, "unused": secrets.token_hex()})
             assert await second.event() == state(0, 0)
         assert len(gateway.streams) == 1
-        assert len(statements) == 5
+        assert len(statements) == 4
 
 
 async def test_no_room_to_move(gateway: Gateway, world: World) -> None:
@@ -347,7 +341,7 @@ async def test_an_outage_while_moving(gateway: Gateway, world: World) -> None:
     user_id, token = await another_administrator(world)
     failures = []
 
-    def fail(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+    def fail(statement: str, _parameters: object) -> None:
         if "FROM campaigns" in statement:
             failures.append(statement)
             raise ConnectionResetError
@@ -358,11 +352,9 @@ async def test_an_outage_while_moving(gateway: Gateway, world: World) -> None:
     async with signed_in(gateway, token) as socket:
         await socket.subscribe(BOARD)
         assert await names(socket) == OF_ADMINISTRATORS
-        engine = gateway._database.engine.sync_engine
-        event.listen(engine, "before_cursor_execute", fail)
-        await demote(world, user_id)
-        await until(failed)
-        event.remove(engine, "before_cursor_execute", fail)
+        with heard(gateway._database, fail):
+            await demote(world, user_id)
+            await until(failed)
         assert await names(socket) == OF_MEMBERS
         assert len(gateway.streams) == 1
         assert sum("Stream.run" in repr(task) for task in asyncio.all_tasks()) == 1

@@ -101,7 +101,7 @@ async def test_nothing_falls_between_the_snapshot_and_the_next_reading(
             return found
 
     def reading(scope: Scope) -> Reader:
-        return Interrupted(stand.database.engine, scope)
+        return Interrupted(stand.database.readings, scope)
 
     monkeypatch.setattr(stand.database, "reading", reading)
     async with stand.watching(EXPORT, acme.tokens["admin"], {"id": str(id)}) as watched:

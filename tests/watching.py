@@ -9,9 +9,8 @@ from typing import Any
 from uuid import UUID
 
 import anyio
-from sqlalchemy import event, text, update
+from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.pool import QueuePool
 from strawberry.types import ExecutionResult
 
 from gateway.auth import Authenticator
@@ -23,6 +22,7 @@ from store.signals import Channel, Signals, signal
 from tests.build import NEVER_EXPIRES, NOW, Builder, TestCompany
 from tests.conftest import World
 from tests.post import until
+from tests.statements import heard, in_use
 
 EXPORT = """
 subscription ($id: ID!, $after: BigInt) {
@@ -44,7 +44,7 @@ NEVER = 3600.0
 SOON = 0.01
 PATIENCE = 20
 # Who asks is read too, but is not counted.
-SET_UP = ("set_config", "access_tokens", "my_teams")
+SET_UP = ("set_config", "signed_in_by", "access_tokens", "my_teams")
 OF_LISTENERS = "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
 
 
@@ -173,16 +173,12 @@ class Stand:
         """The statements that read rows while this lasts; those that tell who is asking do not count."""
         statements: list[str] = []
 
-        def keep(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        def keep(statement: str, _parameters: object) -> None:
             if not any(mark in statement for mark in (*SET_UP, "pg_notify", "UPDATE")):
                 statements.append(statement)
 
-        engine = self.database.engine.sync_engine
-        event.listen(engine, "before_cursor_execute", keep)
-        try:
+        with heard(self.database, keep):
             yield statements
-        finally:
-            event.remove(engine, "before_cursor_execute", keep)
 
 
 async def first_value(connection: AsyncConnection, statement: str, parameters: Mapping[str, object]) -> Any:
@@ -241,9 +237,7 @@ async def after_one_reading(stand: Stand, watched: Watched, then: Callable[[], A
 
 async def at_rest(stand: Stand) -> bool:
     """Whether no connection of the pool is in use."""
-    pool = stand.database.engine.pool
-    assert isinstance(pool, QueuePool)
-    return pool.checkedout() == 0
+    return in_use(stand.database) == 0
 
 
 async def any_of(statements: Sequence[str]) -> bool:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import asyncpg  # type: ignore[import-untyped]  # it brings no types along
 from sqlalchemy import PoolProxiedConnection
-from sqlalchemy.sql.compiler import SQLCompiler
 
 from jobs.faults import is_lost_database
 from store.database import Database, Parameters
 from store.faults import UNREACHABLE_STATES
 from store.sql_types import AnySelect
+from store.statements import driver_statement
 
 CLOSING_SECONDS = 2.0
 # For all that this connection does; a transaction of its own for each statement would be three more messages.
@@ -25,8 +25,7 @@ class DirectConnection:
         """`statement`: what is run; its parameters are named when it is."""
         self._database = database
         self._company_id = company_id
-        self._compiled: SQLCompiler = statement.compile(dialect=database.engine.dialect)
-        self._constants = {name: bound.effective_value for name, bound in self._compiled.binds.items()}
+        self._statement = driver_statement(statement, database.engine.dialect)
         self._connection: asyncpg.Connection | None = None
 
     async def rows(self, parameters: Sequence[Parameters]) -> list[tuple[object, ...]]:
@@ -34,11 +33,10 @@ class DirectConnection:
 
         Raises `ConnectionError` for what passes by itself: whether the statement was carried out is not known.
         """
-        names = self._compiled.positiontup or ()
-        arguments = [[given[name] for name in names] for given in ({**self._constants, **each} for each in parameters)]
+        arguments = [self._statement.arguments(each) for each in parameters]
         try:
             connection = await self._opened()
-            found = await connection.fetchmany(self._compiled.string, arguments)
+            found = await connection.fetchmany(self._statement.sql, arguments)
         except BaseException as error:
             self._drop()
             if isinstance(error, Exception) and passes(error):

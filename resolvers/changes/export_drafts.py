@@ -188,7 +188,8 @@ class ExportReading:
         if names is None or not self._is_few(("columns",), names, MOST_COLUMNS):
             return
         known = [
-            column.name for column in await available_columns(self._session, self._viewer.company_id, self._given.kind)
+            column.name
+            for column in await available_columns(self._session.execute, self._viewer.company_id, self._given.kind)
         ]
         self.errors += islice(column_errors(names, known), MAX_PROBLEMS)
         self._parameters["columns"] = list(names)

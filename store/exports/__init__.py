@@ -1,6 +1,6 @@
 """What does an export hold? Which columns and rows its kind means, as SQL that writes each row as a line.
 
-available = await available_columns(session, company_id, kind)
+available = await available_columns(session.execute, company_id, kind)
 contents = contents_of(kind, parameters, as_of, fields)      # fields: of the rows of COMPANY_FIELDS
 contents.count(), contents.key_on(onward), contents.last_key(onward), contents.lines(form, onward)
 """

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, FromClause, Text, func, literal_column
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy import ColumnElement, Executable, FromClause, Text, func, literal_column
 
 from store.exports.columns import (
     COMPANY_FIELDS,
@@ -21,7 +20,7 @@ from store.exports.values import Custom, Day, Key, Moment, Truth, Value, Words
 from store.filters.catalogue import CONSENT_CHANNELS, FIXED_FIELDS
 from store.filters.tree import FieldKind
 from store.models import Account, Base, Campaign, Contact, DeliveryReport, ExportKind, Recipient, Team, User
-from store.sql_types import AnyColumn
+from store.sql_types import AnyColumn, AnyRow
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +87,16 @@ def cell(name: str, value: Value, source: LookedUp | None = None, *, header: str
 
 
 async def available_columns(
-    session: AsyncSession | AsyncConnection, company_id: int, kind: ExportKind
+    rows_of: Callable[[Executable, Mapping[str, object]], Awaitable[Iterable[AnyRow]]],
+    company_id: int,
+    kind: ExportKind,
 ) -> list[ExportColumn]:
-    """The columns that an export of this kind can have, in the order that they stand in when nobody chooses."""
-    rows = await session.execute(COMPANY_FIELDS, {"company_id": company_id})
-    return [cell.column for cell in cells_of(kind, fields_of_rows(rows.all()))]
+    """The columns that an export of this kind can have, in the order that they stand in when nobody chooses.
+
+    `rows_of`: gives the rows of a statement with its parameters.
+    """
+    rows = await rows_of(COMPANY_FIELDS, {"company_id": company_id})
+    return [cell.column for cell in cells_of(kind, fields_of_rows(list(rows)))]
 
 
 def cells_of(kind: ExportKind, fields: CompanyFields) -> list[Cell]:
