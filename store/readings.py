@@ -47,21 +47,22 @@ class Readings:
         Raises `DBAPIError` and `OSError` as SQLAlchemy does, and its `TimeoutError` when all stay in use.
         """
         pool = self._pool or await self._opened()
-        while True:
+        # As many may have been cut off while nobody used them; then comes a new one.
+        for others in range(self.size, -1, -1):
             connection = await self._acquired(pool)
             try:
                 await connection.execute(BEGIN.format(int(company_id)))
             except FAULTS as error:
-                was_idle = is_gone(connection)
+                lost = is_gone(connection)
                 await self.end(connection)
-                # It was cut off while nobody used it: there are others, and a new one at last.
-                if not was_idle:
-                    raise fault_of(error, BEGIN) from error
+                if not (lost and others):
+                    raise fault_of(error, BEGIN, lost=lost) from error
             except BaseException:
                 await self.end(connection)
                 raise
             else:
                 return connection
+        raise AssertionError("the last try returns or raises")
 
     async def alone(self, sql: str, *arguments: object) -> Sequence[AnyRow]:
         """The rows of one statement in a transaction of its own, in which no company is named.
@@ -69,18 +70,19 @@ class Readings:
         Raises as `begin` and `rows` do.
         """
         pool = self._pool or await self._opened()
-        while True:
+        for others in range(self.size, -1, -1):
             connection = await self._acquired(pool)
             try:
                 found: Sequence[AnyRow] = await connection.fetch(sql, *arguments, record_class=Row)
             except FAULTS as error:
-                # One that was cut off while nobody used it is tried no more: there are others.
-                if not is_gone(connection):
-                    raise fault_of(error, sql) from error
+                lost = is_gone(connection)
+                if not (lost and others):
+                    raise fault_of(error, sql, lost=lost) from error
             else:
                 return found
             finally:
                 await pool.release(connection)
+        raise AssertionError("the last try returns or raises")
 
     async def rows(
         self, connection: asyncpg.Connection, statement: Executable, parameters: Mapping[str, object]

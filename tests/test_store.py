@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Executable, Integer, bindparam, delete, func, insert, select, text, update
@@ -16,6 +17,7 @@ from store.database import Database, Scope
 from store.identity import find_company_of_user, find_token
 from store.migrate import newest_revision
 from store.models import Group, Team, User
+from store.readings import Readings
 from tests.conftest import World
 from tests.databases import INSUFFICIENT_PRIVILEGE, ONE_SERVER, Databases, refused, undone
 from tests.statements import in_use
@@ -323,6 +325,29 @@ async def test_pool_replaces_connections_that_died(store: Database, written_worl
             await reader.rows(GROUPS, {})
         assert caught.value.connection_invalidated
     await assert_fresh(store)
+
+
+async def test_connections_that_are_lost_again_and_again(
+    store: Database, written_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connections that are lost as soon as they are there are given up after as many as there may be, and one more."""
+    acquired, taken = Readings._acquired, []
+
+    async def lost(readings: Readings, pool: Any) -> Any:
+        taken.append(await acquired(readings, pool))
+        taken[-1].terminate()
+        return taken[-1]
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Readings, "_acquired", lost)
+        async with store.reading(scope_of(written_world)) as reader, asyncio.timeout(PATIENCE_SECONDS):
+            with pytest.raises(DBAPIError) as caught:
+                await reader.rows(GROUPS, {})
+            assert caught.value.connection_invalidated
+            assert len(taken) == 2
+            with pytest.raises(DBAPIError):
+                await store.readings.alone("SELECT 1")
+    assert await store.readings.alone("SELECT 1")
 
 
 async def test_unit_of_work_commits_at_the_end(store: Database, written_world: World) -> None:
