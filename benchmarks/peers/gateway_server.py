@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -21,10 +20,9 @@ from gateway.app import Deployment, build_app
 from gateway.auth import Authenticator
 from gateway.cli import listening_socket
 from gateway.logging import configure_logging
-from gateway.server import allow_many_connections, server_of
+from gateway.server import allow_many_connections, pass_over_what_stands, server_of
 from gateway.settings import Settings
 from resolvers.context import Viewer
-from schema.build import build_schema
 
 # The snapshot that every reading has, with no company set for row security.
 BEGIN_UNBOUND = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -50,7 +48,8 @@ class BelievingAuthenticator(Authenticator):
 
 
 REPLACED: dict[str, dict[str, object]] = {
-    ENGINE: {"gateway.app.build_schema": partial(build_schema, compiling=False)},
+    # By its setting, in `main`.
+    ENGINE: {},
     AUTHENTICATION: {"gateway.app.Authenticator": BelievingAuthenticator},
     LIMITS: {"gateway.documents.Query.beyond_limits": lambda *_: ()},
     ROW_SECURITY: {"store.database.APPLICATION_ROLE": "postgres", "store.readings.BEGIN": BEGIN_UNBOUND},
@@ -74,7 +73,7 @@ def main() -> None:
     given = arguments.parse_args()
     # uvicorn raises the signal again when it has stopped; the folder is to be removed then.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    settings = Settings(port=given.port)
+    settings = Settings(port=given.port, compiled_queries=ENGINE not in given.without)
     assert settings.database_url is not None
     configure_logging("WARNING" if LOG in given.without else settings.log_level)
     with (
@@ -91,6 +90,7 @@ def main() -> None:
         )
         app = build_app(settings, deployment, now=lambda: datetime.now(UTC))
         allow_many_connections()
+        pass_over_what_stands()
         server_of(app, settings).run(sockets=[listener])
 
 
