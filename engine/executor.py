@@ -18,6 +18,7 @@ from graphql import ExecutionResult, FragmentDefinitionNode, GraphQLSchema, Oper
 from graphql.execution import Executor, ExperimentalIncrementalExecutionResults, default_field_resolver
 
 from engine.compiler import Compiled, compile_operation
+from engine.leaves import Unanswerable
 from engine.plans import Planner, unplanned
 from engine.run import Run
 from engine.selection import NotCompilable, steering_variables
@@ -158,7 +159,8 @@ class Engine:
         run.give_up()
         executor = run.executor
         self.ways[Way.GIVEN_UP] += 1
-        self.reasons[f"{type(reason).__name__}: {reason}"] += 1
+        # What errors say may be people's, and is different each time.
+        self.reasons[str(reason) if isinstance(reason, Unanswerable) else type(reason).__name__] += 1
         if executor.field_resolver is default_field_resolver:
             executor = copy(executor)
             executor.field_resolver = run.kept.resolver
@@ -180,8 +182,6 @@ def running_by(engine: Engine, base: type[Core]) -> type[Core]:
 
 def require_usual(executor: Core) -> None:
     """Raises `NotCompilable` where something is to happen with the fields that only graphql-core does."""
-    if executor.operation.operation is not OperationType.QUERY:
-        raise NotCompilable(f"a {executor.operation.operation.value}")
     if executor.middleware_manager is not None and executor.middleware_manager.middlewares:
         raise NotCompilable("middleware")
     if executor.abort_signal is not None or executor.hooks is not None:

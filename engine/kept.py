@@ -107,6 +107,7 @@ class Read:
         try:
             item = lasting(next(self._values), self._type)
         except Exception as error:
+            # Also the end, which is met again as well.
             self._met.append(Raised(error))
             raise
         self._met.append(item)

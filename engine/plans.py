@@ -79,8 +79,8 @@ class SameRow:
 
 
 @dataclass(frozen=True)
-class ToOne:
-    """The row, if any, that the value of the parent's column `key` leads to.
+class ToRows:
+    """Rows that the value of the parent's column `key` leads to.
 
     `fetch(context, columns, keys)`. `sql(columns)`: what it asks the database, for people.
     """
@@ -95,23 +95,20 @@ class ToOne:
 
 
 @dataclass(frozen=True)
-class ToMany:
-    """All rows that the value of the parent's column `key` leads to; the same as for `ToOne`."""
+class ToOne(ToRows):
+    """The one row, if any."""
 
-    key: str
-    fetch: Callable[[Context, Columns, Sequence[Key]], Awaitable[Sequence[Row]]]
-    sql: Callable[[Columns], str]
 
-    @property
-    def columns(self) -> Columns:
-        return (self.key,)
+@dataclass(frozen=True)
+class ToMany(ToRows):
+    """All rows."""
 
 
 @dataclass(frozen=True)
 class Named:
     """The one row that the field's arguments name, wherever it stands; without such a row the field fails.
 
-    `key(arguments)`: the key, or None if there can be no such row. The rest is the same as for `ToOne`.
+    `key(arguments)`: the key, or None if there can be no such row. The rest is the same as for `ToRows`.
     """
 
     key: Callable[[Arguments], Key | None]

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from graphql import FieldNode, GraphQLObjectType, is_non_null_type
 
-from engine.plans import Named, PageRequest, ToMany, ToOne, ToPage
+from engine.plans import Named, PageRequest, ToMany, ToOne, ToPage, ToRows
 from engine.selection import Groups, NotCompilable
 from engine.writing import TYPENAME, Field, Loop, Place, Writer, named_object
 
@@ -100,7 +100,7 @@ class FetchedRows:
     place: Place
 
 
-def fetched(writer: Writer, here: Field, plan: ToOne | ToMany | Named, keys: str, place: Place) -> FetchedRows:
+def fetched(writer: Writer, here: Field, plan: ToRows | Named, keys: str, place: Place) -> FetchedRows:
     """Has the rows of the keys fetched."""
     type_ = named_object(here.type)
     groups = writer.selections.of(type_, here.nodes)

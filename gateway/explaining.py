@@ -27,7 +27,7 @@ from engine.executor import Engine
 from engine.selection import NotCompilable
 from engine.writing import Fetch
 from gateway.app import limits_of
-from gateway.limits import Limits, document_limits, measure
+from gateway.limits import Limits, document_limits, held_against, measure
 from gateway.settings import Settings
 from resolvers.errors import ClientError
 from schema.build import build_schema
@@ -87,15 +87,9 @@ class Explainer:
         operation = self._operation(question, document)
         coerced = self._coerced(question, operation)
         asked = measure(self.schema, document, operation, question.variables, self.limits)
-        costs = [
-            ("cost", asked.cost, self.limits.max_cost),
-            ("depth", asked.depth, self.limits.max_depth),
-            ("introspection depth", asked.introspection_depth, self.limits.max_introspection_depth),
-            ("aliases", asked.aliases, self.limits.max_aliases),
-            ("fields", asked.fields, self.limits.max_fields),
-        ]
         running = self._running(document, operation, coerced)
-        return "\n".join([*running, "# What it costs\n", *(cost_line(*cost) for cost in costs)])
+        costs = (cost_line(*each) for each in held_against(asked, self.limits))
+        return "\n".join([*running, "# What it costs\n", *costs])
 
     def _document(self, question: Question) -> DocumentNode:
         refused = document_limits(question.document, max_tokens=self.max_tokens)
@@ -148,8 +142,7 @@ class Explainer:
 def explainer_of(settings: Settings) -> Explainer:
     schema = build_schema()
     assert schema.engine is not None
-    core = schema._schema  # noqa: SLF001 - Strawberry gives no public way to the graphql-core schema.
-    return Explainer(core, schema.engine, limits_of(settings), settings.max_query_tokens)
+    return Explainer(schema.core, schema.engine, limits_of(settings), settings.max_query_tokens)
 
 
 def statements(compiled: Compiled) -> Iterator[str]:
@@ -167,4 +160,4 @@ def statement(fetch: Fetch) -> str:
 
 def cost_line(name: str, value: int, maximum: int) -> str:
     refused = ", and so it is refused" if value > maximum else ""
-    return f"{name}: {value:,} of at most {maximum:,}{refused}"
+    return f"{name.replace('_', ' ')}: {value:,} of at most {maximum:,}{refused}"

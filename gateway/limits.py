@@ -199,14 +199,19 @@ class _LimitsExtension(SchemaExtension):
 
 def errors_beyond(measured: Measure, limits: Limits, operation: OperationDefinitionNode) -> list[GraphQLError]:
     """An error for each limit that the operation breaks, with the code `QUERY_TOO_COMPLEX`."""
-    counted = (
+    counted = held_against(measured, limits)
+    return [_too_complex(limit, value, most, operation) for limit, value, most in counted if value > most]
+
+
+def held_against(measured: Measure, limits: Limits) -> list[tuple[str, int, int]]:
+    """The name of each limit, what the operation asks for, and what it may ask for at most."""
+    return [
         ("depth", measured.depth, limits.max_depth),
         ("introspection_depth", measured.introspection_depth, limits.max_introspection_depth),
         ("aliases", measured.aliases, limits.max_aliases),
         ("fields", measured.fields, limits.max_fields),
         ("cost", measured.cost, limits.max_cost),
-    )
-    return [_too_complex(limit, value, most, operation) for limit, value, most in counted if value > most]
+    ]
 
 
 def _too_complex(
